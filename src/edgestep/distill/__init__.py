@@ -1,0 +1,1 @@
+"""Teacher -> one-step generator: data, autoencoder, teacher, distribution matching, checkpoint."""

@@ -1,0 +1,100 @@
+"""npm icon packages -> picture tensor + captions.
+
+Each package holds `icons.json` (name -> SVG body) and `metadata.json` (category -> names); resvg draws them.
+"""
+
+import io
+import json
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from safetensors.numpy import save_file
+
+from edgestep.artifact import BadInput
+from edgestep.distill.concepts import concepts_from_packages
+from edgestep.distill.progress import track
+from edgestep.distill.recipe import PACKAGES, EmojiRecipe
+
+
+def fetch_packages(folder: Path) -> None:
+    """Put each icon package's tarball into `folder`, by name, through npm. Tarballs that are there stay."""
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [name for style, name in PACKAGES.items() if not list(folder.glob(tarball_pattern(style)))]
+    npm = shutil.which("npm")
+    if missing and npm is None:
+        raise BadInput(
+            f"got no npm on this machine; expected npm, or the tarballs of {', '.join(missing)} in {folder}; "
+            "install Node.js, or put the tarballs there"
+        )
+    for name in missing:
+        subprocess.run([str(npm), "pack", "--silent", name], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+
+def tarball_pattern(style: str) -> str:
+    """Return the glob of a style's tarball: `iconify-json-noto-1.2.9.tgz`, and not noto-v1's."""
+    return PACKAGES[style].removeprefix("@").replace("/", "-") + "-[0-9]*.tgz"
+
+
+def read_package(tarball: Path) -> dict:
+    """Return {"icons", "aliases", "categories", "size", "version", "licence"} of one icon package."""
+    with tarfile.open(tarball) as tar:
+        icons = _member_json(tar, "package/icons.json")
+        metadata = _member_json(tar, "package/metadata.json")
+        info = _member_json(tar, "package/info.json")
+        version = _member_json(tar, "package/package.json")["version"]
+    return {
+        "icons": {name: icon["body"] for name, icon in icons["icons"].items()},
+        "aliases": {name: alias["parent"] for name, alias in icons.get("aliases", {}).items()},
+        "categories": metadata.get("categories", {}),
+        "size": icons.get("width", 16),
+        "version": version,
+        "licence": info["license"]["spdx"],
+    }
+
+
+def _member_json(tar: tarfile.TarFile, name: str) -> dict:
+    member = tar.extractfile(name)
+    if member is None:
+        raise BadInput(f"got {tar.name} without {name}; expected an iconify package; download it again")
+    return json.load(member)
+
+
+def picture_from_svg(body: str, size: int, pixels: int) -> np.ndarray:
+    """Draw an SVG body of a `size` x `size` box on white: uint8 [pixels, pixels, 3]."""
+    import resvg_py
+
+    text = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size} {size}">{body}</svg>'
+    png = resvg_py.svg_to_bytes(svg_string=text, width=pixels, height=pixels)
+    drawn = Image.open(io.BytesIO(bytes(png))).convert("RGBA")
+    page = Image.new("RGBA", drawn.size, (255, 255, 255, 255))
+    page.alpha_composite(drawn)
+    return np.asarray(page.convert("RGB").resize((pixels, pixels)))
+
+
+def build_pictures(folder: Path, out: Path, recipe: EmojiRecipe) -> int:
+    """Write `out`/pictures.safetensors (uint8 [N, 3, S, S]) and `out`/captions.json; return N.
+
+    captions.json: {"concepts", "styles", "packages", "rows": [[concept, style], ...]}, one row a picture.
+    """
+    packages = {style: read_package(next(iter(folder.glob(tarball_pattern(style))))) for style in PACKAGES}
+    concepts = concepts_from_packages(packages)
+    inner = recipe.canvas_size - 2 * (recipe.canvas_size // 16)
+    pictures, rows = [], []
+    for concept in track(concepts, "drawing pictures"):
+        for style, package in packages.items():
+            body = package["icons"].get(concept) or package["icons"][package["aliases"][concept]]
+            drawn = picture_from_svg(body, package["size"], inner)
+            pad = recipe.canvas_size // 16
+            pictures.append(np.pad(drawn, ((pad, pad), (pad, pad), (0, 0)), constant_values=255).transpose(2, 0, 1))
+            rows.append([concept.replace("-", " "), style])
+    out.mkdir(parents=True, exist_ok=True)
+    save_file({"pictures": np.ascontiguousarray(np.stack(pictures))}, out / "pictures.safetensors")
+    about = {style: {"version": p["version"], "licence": p["licence"]} for style, p in packages.items()}
+    names = [c.replace("-", " ") for c in concepts]
+    card = {"concepts": names, "styles": list(PACKAGES), "packages": about, "rows": rows}
+    (out / "captions.json").write_text(json.dumps(card, indent=1))
+    return len(rows)

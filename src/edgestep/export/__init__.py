@@ -1,0 +1,1 @@
+"""Checkpoint -> ONNX, OpenVINO IR, Core ML."""

@@ -1,0 +1,1 @@
+"""Reference bundles, parity, latency, report."""

@@ -1,0 +1,1 @@
+"""Artifact -> smaller artifact: INT8 and lower."""
