@@ -1,0 +1,215 @@
+"""Everything that a run measured, as one object: what `report.json` and every `--json FILE` hold.
+
+The keys of design.md's "Results as JSON" are the names of the fields here; a number that could not be taken is null.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgestep.artifact import BadInput, OneStep
+from edgestep.harness.machine import Machine
+from edgestep.harness.plain import from_plain, plain_from
+
+REPORT_SCHEMA = "edgestep.report"
+REPORT_VERSION = 1
+
+PASSED, FAILED, UNDECIDED, UNCHECKED = "passed", "failed", "undecided", "unchecked"
+VERDICTS = (PASSED, FAILED, UNDECIDED, UNCHECKED)
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """One gate over the whole bundle: the worst value, the case it came from, and the limit as text: `>= 40`.
+
+    `limit` is "report" where the measure is only reported, and `0.98 .. 1.02` for a range. `worst` is NaN where the
+    measure could not be taken; `passed` is False then, and None where the gate could not decide or only reports.
+    `case` is the name of the worst case, two joined by "/" for a sensitivity, "" where there is none.
+    """
+
+    measure: str
+    worst: float
+    limit: str
+    case: str
+    passed: bool | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ParityResult:
+    """The verdict on one artifact: passed, failed, undecided or unchecked; `reason` says why in one line.
+
+    `absent` names the measures that this artifact does not let us take (a fused graph shows no x0).
+    """
+
+    verdict: str
+    gates: tuple[GateResult, ...] = ()
+    reason: str = ""
+    runtime: str = ""
+    cases: int = 0
+    absent: tuple[str, ...] = ()
+    reference_machine: Machine | None = None
+
+
+@dataclass(frozen=True)
+class LatencyResult:
+    """Seconds of one fresh process. `interval_s` is the 95 % bootstrap interval of the median `p50_s`.
+
+    `kind` is "real" or "emulated". `import_s` (the runtime's own import) is not part of `load_s`; `compile_s` is None
+    where the runtime does not tell it from loading. `components` are medians in seconds by component name, with
+    "rest" for what is outside the graphs. `failure` is "" or says why there are no figures: they are NaN then.
+    """
+
+    kind: str
+    load_s: float = math.nan
+    first_s: float = math.nan
+    p50_s: float = math.nan
+    p90_s: float = math.nan
+    p99_s: float = math.nan
+    interval_s: tuple[float, float] = (math.nan, math.nan)
+    samples_s: tuple[float, ...] = ()
+    images_per_s: float = math.nan
+    compile_s: float | None = None
+    import_s: float | None = None
+    peak_anonymous_bytes: int | None = None
+    peak_resident_bytes: int | None = None
+    memory_source: str = ""
+    components: Mapping[str, float] = field(default_factory=dict)
+    threads: int = 0
+    runtime: str = ""
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class ArtifactResult:
+    """One artifact of the report. `pictures` are PNG paths relative to the report, one per case, in order of cases.
+
+    `folder` is relative to the report too. `parity` and `latency` are None where they were not asked for.
+    """
+
+    name: str
+    target: str
+    scheme: str
+    layout: str
+    format: str
+    bytes: int
+    parity: ParityResult | None = None
+    latency: LatencyResult | None = None
+    folder: str = ""
+    pictures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What the artifacts are compared with: "PyTorch eager, one step", "teacher, 50 steps with guidance"."""
+
+    name: str
+    latency: LatencyResult
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """`ratio` = median of `over` / median of `of`, measured interleaved in one run, with its 95 % interval.
+
+    A ratio above 1 means that `of` is that many times faster.
+    """
+
+    name: str
+    of: str
+    over: str
+    ratio: float
+    interval: tuple[float, float]
+    rounds: int = 0
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class CasePicture:
+    """One case of the reference bundle: its name, prompt, and the reference's PNG relative to the report."""
+
+    case: str
+    prompt: str
+    picture: str
+
+
+@dataclass(frozen=True)
+class CheckpointSummary:
+    """What the artifacts were made from."""
+
+    name: str
+    sha256: str
+    licence: str = "unknown"
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Name and version of the object, checked when it is read."""
+
+    name: str = REPORT_SCHEMA
+    version: int = REPORT_VERSION
+
+
+@dataclass(frozen=True)
+class Results:
+    """One run: where, with what, from what, and every figure."""
+
+    machine: Machine
+    tools: Mapping[str, str]
+    contract: OneStep | None = None
+    checkpoint: CheckpointSummary | None = None
+    artifacts: tuple[ArtifactResult, ...] = ()
+    baselines: tuple[Baseline, ...] = ()
+    ratios: tuple[Ratio, ...] = ()
+    cases: tuple[CasePicture, ...] = ()
+    reference_machine: Machine | None = None
+    reference_floor: Mapping[str, float] = field(default_factory=dict)
+    schema: Schema = field(default_factory=Schema)
+
+    def to_json(self) -> str:
+        """Return the object as JSON text, `schema` first, without any NaN or infinity."""
+        plain = plain_from(self)
+        return json.dumps({"schema": plain.pop("schema"), **plain}, indent=1, allow_nan=False) + "\n"
+
+    @staticmethod
+    def from_json(text: str, where: str = "results") -> "Results":
+        """Read what `to_json` wrote, ignoring unknown keys; raise BadInput naming `where` where it does not fit."""
+        try:
+            raw = json.loads(text)
+            schema = from_plain(Schema, raw["schema"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadInput(f"got no results in {where} ({error}); expected report.json; measure again") from error
+        if schema != Schema():
+            raise BadInput(
+                f"got schema {schema.name!r} version {schema.version} in {where}; "
+                f"expected {REPORT_SCHEMA!r} version {REPORT_VERSION}; measure again with this version"
+            )
+        try:
+            return from_plain(Results, raw)
+        except ValueError as error:
+            raise BadInput(f"got results that do not fit in {where} ({error}); measure again") from error
+
+
+def read_results(path: Path) -> Results:
+    """Read a report.json; raise BadInput where it is missing or is something else."""
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"got {path}, which cannot be read ({error}); expected a report.json") from error
+    return Results.from_json(text, str(path))
+
+
+def write_results(results: Results, path: Path) -> None:
+    """Write the JSON beside `path`, then move it there; raise BadInput where it cannot be written."""
+    aside = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text(results.to_json())
+        aside.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise BadInput(f"got {path}, which cannot be written ({error.strerror}); choose another file") from error
