@@ -1,0 +1,51 @@
+"""Runtime name -> Session, and which runtime opens what."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from edgestep.artifact import Artifact, BadInput
+from edgestep.runtimes.onnxruntime_session import OnnxRuntimeSession
+from edgestep.runtimes.openvino_session import OpenVINOSession
+from edgestep.runtimes.session import Session
+
+SESSIONS: dict[str, Callable[..., Session]] = {
+    "onnxruntime": OnnxRuntimeSession,
+    "openvino": OpenVINOSession,
+}
+"""Runtime name -> what opens a file on it."""
+
+FORMATS: dict[str, str] = {"onnx": "onnxruntime", "openvino": "openvino"}
+"""Artifact format -> the runtime that runs it here. A format that is missing here is converted only."""
+
+SUFFIXES: dict[str, str] = {".onnx": "onnxruntime", ".xml": "openvino"}
+"""File suffix -> the runtime that runs it here."""
+
+
+def open_session(runtime: str, file: Path, *, threads: int | None = None, **options: Any) -> Session:
+    """Open one model file. `options` are the session's own: `device` of onnxruntime, `precision` of openvino.
+
+    Raises BadInput where the runtime has no such name, is not installed, or cannot load the file.
+    """
+    if runtime not in SESSIONS:
+        raise BadInput(f"got runtime {runtime!r}; expected one of {', '.join(SESSIONS)}; choose one of these")
+    if threads is not None and threads < 1:
+        raise BadInput(f"got {threads} threads; expected 1 or more; leave it out for the runtime's own choice")
+    return SESSIONS[runtime](file, threads=threads, **options)
+
+
+def runtime_for(artifact: Artifact) -> str:
+    """Return the runtime that runs this artifact here; raise BadInput where there is none."""
+    if artifact.format not in FORMATS:
+        raise BadInput(
+            f"got {artifact.name} of format {artifact.format!r}; expected one of {', '.join(FORMATS)}, which run here; "
+            "run it on its own device"
+        )
+    return FORMATS[artifact.format]
+
+
+def runtime_for_file(file: Path) -> str:
+    """Return the runtime that opens this model file by its suffix; raise BadInput where there is none."""
+    if file.suffix not in SUFFIXES:
+        raise BadInput(f"got {file}; expected a file that ends in {' or '.join(SUFFIXES)}; name the model file itself")
+    return SUFFIXES[file.suffix]
