@@ -25,9 +25,10 @@ def write_picture(image: np.ndarray, path: Path) -> None:
     aside = path.with_name(f".{path.stem}.partial-{os.getpid()}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(aside, lossless=True)
-        os.replace(aside, path)
+        try:
+            Image.fromarray(image).save(aside, lossless=True)
+            os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
     except OSError as error:
         raise BadInput(f"got {path}, which cannot be written ({error.strerror or error}); choose another") from error
-    finally:
-        aside.unlink(missing_ok=True)

@@ -1,0 +1,115 @@
+"""The sessions: names, types and shapes as the file says, foreign errors as one line."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgestep.artifact import BadInput, TensorSpec
+from edgestep.runtimes.registry import SESSIONS, open_session, runtime_for_file
+from tests.runtimes.handmade import CHANNELS, SIDE, UNET, save_graph
+
+SUFFIX = {"onnxruntime": ".onnx", "openvino": ".xml"}
+SAMPLE = TensorSpec("sample", "float32", (1, CHANNELS, SIDE, SIDE))
+EMBEDS = TensorSpec("encoder_hidden_states", "float32", (1, 6, 4))
+OUT = TensorSpec("out_sample", "float32", (1, CHANNELS, SIDE, SIDE))
+
+
+@pytest.fixture(params=SESSIONS)
+def runtime(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def unet(runtime: str, tmp_path: Path) -> Path:
+    path = tmp_path / f"unet{SUFFIX[runtime]}"
+    save_graph(UNET, [SAMPLE, EMBEDS], [OUT], path)
+    return path
+
+
+def feeds() -> dict[str, np.ndarray]:
+    return {
+        "sample": np.ones(SAMPLE.shape, np.float32),
+        "encoder_hidden_states": np.full(EMBEDS.shape, 3, np.float32),
+    }
+
+
+def test_names_types_and_shapes(runtime, unet):
+    with open_session(runtime, unet, threads=1) as session:
+        assert (session.inputs, session.outputs) == ((SAMPLE, EMBEDS), (OUT,))
+        assert set(session.run(feeds())) == {"out_sample"}
+        np.testing.assert_allclose(session.run(feeds())["out_sample"], 5)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"sample": np.ones(SAMPLE.shape, np.float32)},
+        {**feeds(), "timestep": np.array(999.0)},
+        {**feeds(), "sample": np.ones(SAMPLE.shape, np.float64)},
+        {**feeds(), "sample": np.ones((1, CHANNELS, SIDE, SIDE + 1), np.float32)},
+    ],
+    ids=["nothing", "one missing", "one too many", "dtype", "shape"],
+)
+def test_refuses_feeds_that_do_not_fit(runtime, unet, wrong):
+    with open_session(runtime, unet) as session, pytest.raises(BadInput, match=r"got .*; expected .*encoder_hidden"):
+        session.run(wrong)
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "garbage", "truncated", "no weights"])
+def test_refuses_a_damaged_file_in_one_line(runtime, unet, damage):
+    content = unet.read_bytes()
+    if damage == "missing":
+        unet.unlink()
+    elif damage == "no weights" and runtime == "openvino":
+        unet.with_suffix(".bin").unlink()
+    else:
+        unet.write_bytes({"empty": b"", "garbage": b"\xff" * 64, "truncated": content[:-9]}.get(damage, content[:40]))
+    with pytest.raises(BadInput) as caught:
+        open_session(runtime, unet)
+    message = str(caught.value)
+    assert str(unet) in message
+    assert "\n" not in message
+    assert "export" in message
+
+
+def test_refuses_options_that_do_not_exist(unet, runtime):
+    with pytest.raises(BadInput, match="expected one of onnxruntime, openvino"):
+        open_session("tensorrt", unet)
+    with pytest.raises(BadInput, match="0 threads"):
+        open_session(runtime, unet, threads=0)
+
+
+def test_never_falls_back_from_cuda_silently(tmp_path):
+    import onnxruntime
+
+    path = tmp_path / "unet.onnx"
+    save_graph(UNET, [SAMPLE, EMBEDS], [OUT], path)
+    with pytest.raises(BadInput, match="expected one of cpu, cuda"):
+        open_session("onnxruntime", path, device="gpu")
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("onnxruntime-gpu is installed")
+    with pytest.raises(BadInput, match="onnxruntime-gpu"):
+        open_session("onnxruntime", path, device="cuda")
+
+
+def test_float_layers_stay_float32_on_openvino(tmp_path):
+    path = tmp_path / "unet.xml"
+    save_graph(UNET, [SAMPLE, EMBEDS], [OUT], path)
+    exact = np.float32(1 + 2**-20)  # bfloat16 and float16 both round this to 1
+    with open_session("openvino", path) as session:
+        out = session.run(
+            {"sample": np.full(SAMPLE.shape, exact), "encoder_hidden_states": np.zeros(EMBEDS.shape, "f4")}
+        )
+    np.testing.assert_array_equal(out["out_sample"], np.full(OUT.shape, 2 * exact))
+
+
+@pytest.mark.parametrize(("name", "runtime"), [("unet/model.onnx", "onnxruntime"), ("generator.xml", "openvino")])
+def test_a_file_tells_its_runtime(name, runtime):
+    assert runtime_for_file(Path(name)) == runtime
+
+
+def test_a_file_of_no_runtime_is_refused():
+    with pytest.raises(BadInput, match=r"ends in \.onnx or \.xml"):
+        runtime_for_file(Path("model.mlpackage"))
