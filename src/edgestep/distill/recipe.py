@@ -36,7 +36,7 @@ class EmojiRecipe:
     guidance: float = 2.5
     teacher_nfe_steps: int = 50
 
-    autoencoder_steps: int = 3200
+    autoencoder_steps: int = 2600
     autoencoder_batch: int = 32
     autoencoder_lr: float = 2e-3
     variants: int = 6
