@@ -179,7 +179,9 @@ def read_artifact(folder: Path, verify: bool = True) -> Artifact:
     try:
         artifact = _artifact_from_json(raw)
     except (TypeError, KeyError, ValueError) as error:
-        raise BadInput(f"got a manifest that does not fit in {path} ({error}); expected {SCHEMA}; export again") from error
+        raise BadInput(
+            f"got a manifest that does not fit in {path} ({error}); expected {SCHEMA}; export again"
+        ) from error
     _check_files(folder, artifact, verify)
     return artifact
 
@@ -227,7 +229,9 @@ def _check_files(folder: Path, artifact: Artifact, verify: bool) -> None:
             got = "nothing" if size < 0 else f"{size} bytes"
             raise BadInput(f"got {got} at {path}; expected {file.bytes} bytes; copy or export the artifact again")
         if verify and sha256_of_file(path) != file.sha256:
-            raise BadInput(f"got other bytes at {path} than its manifest lists; expected SHA-256 {file.sha256}; export again")
+            raise BadInput(
+                f"got other bytes at {path} than its manifest lists; expected SHA-256 {file.sha256}; export again"
+            )
 
 
 def inside(folder: Path, path: str) -> Path:

@@ -46,8 +46,8 @@ Prompts: a concept, alone or after a style: `grinning face`, `twemoji pizza`, `n
 |---|---|---|---|
 {packages}
 
-{pictures} pictures of {concepts} concepts. The weights carry what they learned from all four sources; they are offered under
-CC BY 4.0, the strictest of them, with the attribution above.
+{pictures} pictures of {concepts} concepts. The weights carry what they learned from all four sources; they are
+offered under CC BY 4.0, the strictest of them, with the attribution above.
 
 ## Measures
 

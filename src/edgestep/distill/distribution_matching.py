@@ -35,7 +35,7 @@ def matching_loss(
 def fake_loss(
     x: torch.Tensor, prompt_embeds: torch.Tensor, fake: Denoiser, schedule: Schedule, generator: torch.Generator
 ) -> torch.Tensor:
-    """Return the denoising loss that keeps `fake` the score of what the generator draws now (DMD, eq. 6; full range of t).
+    """Return the denoising loss that keeps `fake` the score of what the generator draws now (DMD, eq. 6; every t).
 
     In v: mse(v_fake(x_t, t), a n - s x). `x` carries no gradient.
     """

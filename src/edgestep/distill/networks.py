@@ -1,4 +1,4 @@
-"""The teacher's networks, untrained: UNet2DConditionModel, CLIPTextModel, and the noise schedule of Stable Diffusion."""
+"""The teacher's networks, untrained, and the noise schedule of Stable Diffusion."""
 
 from diffusers import DDIMScheduler, LCMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
