@@ -1,0 +1,77 @@
+"""A Checkpoint -> the small files that existing clients read beside the graphs: configs, tokenizer, scheduler.
+
+With them optimum's ORTDiffusionPipeline opens an ONNX artifact, and openvino_genai.Text2ImagePipeline an OpenVINO one.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgestep.export.checkpoint import Checkpoint
+from edgestep.export.tokenizer import tokenizer_json
+
+TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+
+
+def write_client_files(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write everything of the split form but the graphs."""
+    configs = checkpoint.configs
+    _write_json(folder / "model_index.json", _model_index(checkpoint))
+    _write_json(folder / "unet" / "config.json", configs["unet"])
+    _write_json(folder / "text_encoder" / "config.json", configs["text_encoder"])
+    scale = {"scaling_factor": 0.18215, **configs["vae"]}
+    _write_json(folder / "vae_decoder" / "config.json", scale)
+    _write_json(folder / "scheduler" / "scheduler_config.json", _scheduler(configs["scheduler"]))
+    write_tokenizer(folder / "tokenizer", checkpoint)
+
+
+def write_tokenizer(folder: Path, checkpoint: Checkpoint) -> None:
+    """Copy the tokenizer, and write the tokenizer.json that the contract names by its hash."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in TOKENIZER_FILES:
+        source = checkpoint.folder / "tokenizer" / name
+        if source.is_file():
+            shutil.copyfile(source, folder / name)
+    (folder / "tokenizer.json").write_bytes(tokenizer_json(checkpoint.folder / "tokenizer"))
+
+
+def _model_index(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {
+        "_class_name": checkpoint.pipeline_class,
+        "_diffusers_version": "0.36.0",
+        "feature_extractor": [None, None],
+        "image_encoder": [None, None],
+        "requires_safety_checker": False,
+        "safety_checker": [None, None],
+        "scheduler": ["diffusers", "LCMScheduler"],
+        "text_encoder": ["diffusers", "OnnxRuntimeModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "OnnxRuntimeModel"],
+        "vae_decoder": ["diffusers", "OnnxRuntimeModel"],
+    }
+
+
+def _scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a scheduler whose single step returns what the network did: the unet's output is x0 already."""
+    noise = {k: config[k] for k in ("beta_start", "beta_end", "beta_schedule", "num_train_timesteps") if k in config}
+    return {
+        "_class_name": "LCMScheduler",
+        "_diffusers_version": "0.36.0",
+        **noise,
+        "clip_sample": False,
+        "original_inference_steps": 50,
+        "prediction_type": "sample",
+        "set_alpha_to_one": True,
+        "steps_offset": 1,
+        "thresholding": False,
+        "timestep_scaling": 10.0,
+        "timestep_spacing": "leading",
+        "trained_betas": None,
+    }
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")

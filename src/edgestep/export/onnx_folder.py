@@ -1,0 +1,19 @@
+"""Graphs -> ONNX files at the places where optimum looks for them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from edgestep.artifact import Component
+from edgestep.export.graphs import Graphs
+from edgestep.export.onnx_from_torch import onnx_from_torch, save_onnx
+
+
+def write_onnx(folder: Path, graphs: Graphs, names: tuple[str, ...], precision: str) -> tuple[Component, ...]:
+    """Write each graph to `<name>/model.onnx`, the fused one to `generator.onnx`; inputs and outputs stay float32."""
+    components = []
+    for name in names:
+        model = onnx_from_torch(graphs, name)
+        file = "generator.onnx" if name == "generator" else f"{name}/model.onnx"
+        save_onnx(model, folder / file)
+        components.append(replace(graphs.component(name), file=file))
+    return tuple(components)

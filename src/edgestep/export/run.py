@@ -1,0 +1,139 @@
+"""export: Checkpoint -> Artifact, in any format, precision and layout."""
+
+import errno
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from edgestep.artifact import (
+    Artifact,
+    BadInput,
+    Component,
+    OneStep,
+    check_writable,
+    files_in,
+    sha256_of_json,
+    tool_versions,
+    write_manifest,
+    written_aside,
+)
+from edgestep.export.card import card_from_artifact
+from edgestep.export.checkpoint import Checkpoint
+from edgestep.export.client_files import write_client_files, write_tokenizer
+from edgestep.export.contract import contract_from_checkpoint
+from edgestep.export.graphs import LAYOUTS, Graphs
+from edgestep.export.onnx_folder import write_onnx
+
+REVISION = 1
+"""Part of every key: raise it when what export writes changes, so that artifacts made before are not reused."""
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """One format: `write(folder, graphs, names, precision)` writes the graphs and returns their components."""
+
+    write: Callable[[Path, Graphs, tuple[str, ...], str], tuple[Component, ...]]
+    precisions: tuple[str, ...]
+    layouts: tuple[str, ...]
+    tools: tuple[str, ...]
+
+
+EXPORTERS: dict[str, Exporter] = {
+    "onnx": Exporter(write_onnx, ("fp32", "fp16"), ("split", "fused"), ("onnx", "onnxscript")),
+}
+"""Format -> what writes it."""
+
+
+def export(
+    checkpoint: Checkpoint,
+    *,
+    format: str,
+    precision: str,
+    layout: str,
+    target: str,
+    out: Path,
+    contract: OneStep | None = None,
+    graphs: Graphs | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Artifact:
+    """Export to the new folder `out` and return the manifest that it holds.
+
+    `contract` overrides what `contract_from_checkpoint` finds. Hand the same `graphs` to every export of one
+    checkpoint: it is then loaded and captured once. Nothing is left at `out` when it fails. Raises BadInput where the
+    format does not have that precision or layout, `out` is not empty, an extra is not installed, or the disk is full.
+    """
+    exporter = _exporter(format, precision, layout)
+    contract = contract or (graphs.contract if graphs else contract_from_checkpoint(checkpoint))
+    graphs = graphs or Graphs(checkpoint, contract, tell)
+    check_writable(out)
+    tell(f"exporting {format} {precision} {layout}")
+    try:
+        with written_aside(out) as folder:
+            components = exporter.write(folder, graphs, LAYOUTS[layout], precision)
+            artifact = Artifact(
+                name=_name(checkpoint, format, precision, layout),
+                target=target,
+                format=format,
+                scheme=precision,
+                layout=layout,
+                contract=contract,
+                components=components,
+                files=(),
+                checkpoint_sha256=checkpoint.sha256,
+                key=export_key(checkpoint, format, precision, layout, contract=contract),
+                licence=checkpoint.licence,
+                tools=tool_versions("torch", "diffusers", "transformers", *exporter.tools),
+                notes=(f"t = {contract.timestep:g} folded: {graphs.folded_parameters} parameters fewer",),
+            )
+            return _finished(folder, artifact, checkpoint)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise BadInput(f"got a full disk while writing {out}; free some space, or choose another folder") from error
+        raise
+
+
+def export_key(
+    checkpoint: Checkpoint, format: str, precision: str, layout: str, *, contract: OneStep | None = None
+) -> str:
+    """Return what names an artifact's content: equal key, equal artifact."""
+    contract = contract or contract_from_checkpoint(checkpoint)
+    return sha256_of_json(
+        {
+            "checkpoint": checkpoint.sha256,
+            "format": format,
+            "precision": precision,
+            "layout": layout,
+            "contract": asdict(contract),
+            "edgestep": tool_versions()["edgestep"],
+            "revision": REVISION,
+        }
+    )
+
+
+def _exporter(format: str, precision: str, layout: str) -> Exporter:
+    if format not in EXPORTERS:
+        raise BadInput(f"got format {format!r}; expected one of {', '.join(EXPORTERS)}")
+    exporter = EXPORTERS[format]
+    if precision not in exporter.precisions:
+        raise BadInput(f"got precision {precision!r} for {format}; expected one of {', '.join(exporter.precisions)}")
+    if layout not in exporter.layouts:
+        raise BadInput(f"got layout {layout!r} for {format}; expected one of {', '.join(exporter.layouts)}")
+    return exporter
+
+
+def _name(checkpoint: Checkpoint, format: str, precision: str, layout: str) -> str:
+    slug = "-".join(checkpoint.folder.resolve().name.lower().split())
+    return f"{slug}-{format}-{precision}" + ("-fused" if layout == "fused" else "")
+
+
+def _finished(folder: Path, artifact: Artifact, checkpoint: Checkpoint) -> Artifact:
+    """Write the small files, the card and, last, the manifest."""
+    if artifact.layout == "split":
+        write_client_files(folder, checkpoint)
+    else:
+        write_tokenizer(folder / "tokenizer", checkpoint)
+    card = card_from_artifact(artifact, files_in(folder))
+    (folder / "README.md").write_text(card)
+    artifact = replace(artifact, files=files_in(folder))
+    write_manifest(folder, artifact)
+    return artifact
