@@ -36,11 +36,11 @@ class EmojiRecipe:
     guidance: float = 2.5
     teacher_nfe_steps: int = 50
 
-    autoencoder_steps: int = 2600
+    autoencoder_steps: int = 2200
     autoencoder_batch: int = 32
     autoencoder_lr: float = 2e-3
     variants: int = 6
-    teacher_steps: int = 6000
+    teacher_steps: int = 4200
     teacher_batch: int = 64
     teacher_lr: float = 1e-3
     pairs: int = 3072

@@ -1,0 +1,361 @@
+"""The commands. They compose the rooms; nothing else does.
+
+Exit status: 0 done, 1 a gate failed, 2 bad usage or bad input, with one line that says what to do.
+"""
+
+import errno
+import json
+import sys
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+
+from edgestep.artifact import Artifact, BadInput, check_writable, read_artifact, tool_versions
+from edgestep.progress import teller
+from edgestep.targets import TARGETS, Target
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+Checkpoint = Annotated[str, typer.Argument(help="A diffusers folder, a hub id, or 'emoji' (bundled).")]
+ArtifactFolder = Annotated[Path, typer.Argument(help="An artifact folder: one with edgestep.json.")]
+Out = Annotated[Path, typer.Option("--out", help="Where to write; new or empty.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file as JSON.")]
+AllowPickle = Annotated[bool, typer.Option("--allow-pickle", help="Accept .bin weights, read with weights_only.")]
+Runtime = Annotated[str | None, typer.Option(help="onnxruntime or openvino; the artifact's own by default.")]
+Reference = Annotated[Path, typer.Option("--reference", help="A reference bundle: see 'edgestep reference'.")]
+Prompts = Annotated[Path | None, typer.Option(help="A text file, one prompt a line; a built-in list by default.")]
+
+
+def main() -> None:
+    """Run the command line; every error that a user can cause ends in one line on stderr and exit status 2."""
+    try:
+        status = app(standalone_mode=False)
+    except BadInput as error:
+        status = _complain(str(error))
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "edgestep"
+        status = _complain(f"{error.format_message()} See '{where} --help'.")
+    except click.Abort:
+        status = 130
+    except KeyboardInterrupt:
+        status = _complain("interrupted; finished stages are kept, run the same command again to go on", 130)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}:
+            raise
+        status = _complain(
+            f"got '{error.strerror}' while writing {error.filename or 'a file'}; expected room to write; "
+            "free some, or choose another --out; finished stages are kept"
+        )
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _complain(line: str, status: int = 2) -> int:
+    print(f"edgestep: {' '.join(line.split())}", file=sys.stderr)
+    return status
+
+
+def _write_json(path: Path | None, value: Any) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+@app.command()
+def ship(
+    checkpoint: Checkpoint,
+    target: Annotated[list[str], typer.Option(help="A target; give it again for more. See 'edgestep targets'.")],
+    out: Annotated[Path, typer.Option("--out", help="Where to; a folder of an earlier ship is gone on with.")],
+    cases: Annotated[int, typer.Option(min=1, help="Cases of the reference bundle.")] = 8,
+    prompts: Prompts = None,
+    device: Annotated[str, typer.Option(help="What draws the reference: cpu, cuda, or auto.")] = "auto",
+    threads: Annotated[int, typer.Option(min=1, help="Threads of every timed process.")] = 2,
+    allow_pickle: AllowPickle = False,
+    json_file: JsonFile = None,
+) -> int:
+    """Export, quantize, check, time and report: the main job. Run again, it keeps what is finished."""
+    from edgestep.export.checkpoint import checkpoint_folder
+    from edgestep.harness.markdown import markdown_from_results
+    from edgestep.harness.results import FAILED, write_results
+    from edgestep.ship.run import ShipRequest
+    from edgestep.ship.run import ship as run_ship
+
+    folder = checkpoint_folder(checkpoint)
+    request = ShipRequest(
+        checkpoint=folder,
+        name=_name_of(checkpoint, folder),
+        targets=tuple(target),
+        out=out,
+        cases=cases,
+        prompts=_lines(prompts),
+        device=_device(device),
+        threads=threads,
+        allow_pickle=allow_pickle,
+    )
+    results = run_ship(request, teller())
+    if json_file is not None:
+        write_results(results, json_file)
+    print(markdown_from_results(results))
+    print(f"Report: {out / 'report.html'}\nJSON:   {out / 'report.json'}\nArtifacts: {out / 'artifacts'}")
+    failed = [a.name for a in results.artifacts if a.parity is not None and a.parity.verdict == FAILED]
+    if failed:
+        print(f"Parity failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+@app.command()
+def inspect(checkpoint: Checkpoint, allow_pickle: AllowPickle = False, json_file: JsonFile = None) -> None:
+    """Tell what a checkpoint is: family, timestep, formula, sizes, what folds, what memory export needs."""
+    from edgestep.export.checkpoint import checkpoint_folder, open_checkpoint
+    from edgestep.export.inspect import inspect_checkpoint, text_from_inspection
+    from edgestep.harness.plain import plain_from
+
+    inspection = inspect_checkpoint(open_checkpoint(checkpoint_folder(checkpoint), allow_pickle=allow_pickle))
+    _write_json(json_file, plain_from(inspection))
+    print(text_from_inspection(inspection))
+
+
+@app.command()
+def export(
+    checkpoint: Checkpoint,
+    out: Out,
+    format: Annotated[str, typer.Option(help="onnx, openvino or coreml.")] = "onnx",
+    precision: Annotated[str, typer.Option(help="fp32 or fp16.")] = "fp32",
+    layout: Annotated[str, typer.Option(help="split or fused.")] = "split",
+    allow_pickle: AllowPickle = False,
+    json_file: JsonFile = None,
+) -> None:
+    """Export a checkpoint to one artifact."""
+    from edgestep.export.checkpoint import checkpoint_folder, open_checkpoint
+    from edgestep.export.run import export as run_export
+
+    opened = open_checkpoint(checkpoint_folder(checkpoint), allow_pickle=allow_pickle)
+    target = next((t.name for t in TARGETS.values() if t.format == format), "")
+    artifact = run_export(
+        opened, format=format, precision=precision, layout=layout, target=target, out=out, tell=teller()
+    )
+    _report_artifact(artifact, out, json_file)
+
+
+@app.command()
+def quantize(
+    artifact: ArtifactFolder,
+    out: Out,
+    scheme: Annotated[str, typer.Option(help="w8a8.")] = "w8a8",
+    prompts: Prompts = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Make a smaller artifact from an fp32 one, calibrated on what the prompts really feed it."""
+    from edgestep.artifact import read_artifact
+    from edgestep.harness.prompts import PROMPTS
+    from edgestep.quantize.run import check_quantizable
+    from edgestep.quantize.run import quantize as run_quantize
+    from edgestep.ship.calibration import CALIBRATION_PROMPTS, calibration_from_prompts
+
+    tell = teller()
+    check_quantizable(read_artifact(artifact), scheme)
+    check_writable(out)
+    calibration = calibration_from_prompts(_lines(prompts) or PROMPTS, CALIBRATION_PROMPTS)
+    tell(f"drawing {len(calibration.prompts)} prompts for calibration")
+    made = run_quantize(
+        artifact,
+        scheme=scheme,
+        out=out,
+        feeds=calibration.feeds(artifact),
+        calibration_sha256=calibration.sha256,
+        tell=tell,
+    )
+    _report_artifact(made, out, json_file)
+
+
+@app.command()
+def reference(
+    checkpoint: Checkpoint,
+    out: Out,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda where there is one.")] = "auto",
+    cases: Annotated[int, typer.Option(min=1, help="Cases: prompts x 2 noises.")] = 8,
+    prompts: Prompts = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Record what PyTorch draws, in fp32: the bundle that parity is judged against."""
+    from edgestep.export.checkpoint import checkpoint_folder
+    from edgestep.harness.plain import plain_from
+    from edgestep.harness.reference import record_reference
+
+    recorded = record_reference(
+        checkpoint_folder(checkpoint),
+        device=_device(device),
+        cases=cases,
+        out=out,
+        prompts=_lines(prompts),
+        tell=teller(),
+    )
+    _write_json(json_file, plain_from(recorded.index))
+    print(f"{out}: {len(recorded.cases)} cases, {recorded.index.label}")
+
+
+@app.command()
+def parity(artifact: ArtifactFolder, reference: Reference, runtime: Runtime = None, json_file: JsonFile = None) -> int:
+    """Draw the reference's cases with an artifact and gate it. Exit status 1 if a gate fails."""
+    from edgestep.harness.bundle import read_reference
+    from edgestep.harness.parity import check_parity
+    from edgestep.harness.results import PASSED
+    from edgestep.harness.summary import text_from_parity
+
+    result = check_parity(artifact, read_reference(reference), runtime=runtime, tell=teller())
+    _write_results(json_file, _row(artifact, parity=result))
+    print(text_from_parity(result))
+    return 0 if result.verdict == PASSED else 1
+
+
+@app.command()
+def bench(
+    artifact: ArtifactFolder,
+    runtime: Runtime = None,
+    against: Annotated[Path | None, typer.Option(help="Another artifact: the two in turn, and their ratio.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the runtime.")] = 2,
+    json_file: JsonFile = None,
+) -> None:
+    """Measure load, first run, warm latency and memory in a fresh process."""
+
+
+@app.command()
+def report(
+    results: Annotated[list[Path], typer.Argument(help="One or more report.json.")],
+    out: Annotated[Path, typer.Option("--out", help="The report.html to write.")],
+) -> None:
+    """Write report.html from what was measured."""
+    from edgestep.harness.report import write_report
+    from edgestep.harness.results import merge_results, read_results
+
+    write_report(merge_results([read_results(path) for path in results]), out)
+    print(out)
+
+
+@app.command()
+def generate(
+    artifact: ArtifactFolder,
+    prompt: Annotated[str, typer.Argument(help="What to draw.")],
+    out: Annotated[Path, typer.Option("--out", help="The PNG to write.")],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise (numpy's PCG64).")] = 0,
+    noise: Annotated[Path | None, typer.Option(help="The noise itself: a .npy, float32 [1, C, h, w].")] = None,
+    runtime: Runtime = None,
+) -> None:
+    """Draw one picture with an artifact."""
+    from edgestep.runtimes.drawing import Drawer
+    from edgestep.runtimes.noise import noise_from_file, noise_from_seed
+    from edgestep.runtimes.picture import write_picture
+    from edgestep.runtimes.tokenizer import ids_from_prompt
+
+    if out.suffix.lower() != ".png":
+        raise BadInput(f"got --out {out}; expected a name that ends in .png; choose one")
+    with Drawer(artifact, runtime=runtime) as drawer:
+        contract = drawer.artifact.contract
+        ids = ids_from_prompt(artifact, contract, prompt)
+        z = noise_from_file(noise, contract) if noise else noise_from_seed(seed, contract.latent_shape)
+        write_picture(drawer.draw(ids, z).image[0], out)
+    print(out)
+
+
+@app.command()
+def distill(
+    what: Annotated[str, typer.Argument(help="'emoji', the bundled generator.")],
+    work: Annotated[Path, typer.Option(help="Where states and data are kept; an earlier run is gone on with.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Where to write the finished checkpoint.")] = None,
+    icons: Annotated[Path | None, typer.Option(help="Folder with the icon packages' tarballs; npm by default.")] = None,
+    until: Annotated[str, typer.Option(help="Stop after: data, autoencoder, teacher or student.")] = "student",
+) -> None:
+    """Train the one-step generator: data, autoencoder, teacher, distribution matching. Resumable."""
+    if what != "emoji":
+        raise BadInput(f"got {what!r}; expected 'emoji', the one recipe there is; see 'edgestep distill --help'")
+    from edgestep.distill.emoji import distill_emoji
+
+    distill_emoji(work, out=out, icons=icons, until=until, tell=teller())
+
+
+@app.command()
+def targets(json_file: JsonFile = None) -> None:
+    """List the targets, what proves them, and what is installed here."""
+    rows = [{**asdict(target), "installed": _installed(target)} for target in TARGETS.values()]
+    _write_json(json_file, rows)
+    for row in rows:
+        schemes, layouts = ", ".join(row["schemes"]), ", ".join(row["layouts"])
+        here = "installed" if row["installed"] else f"needs pip install 'edgestep[{EXTRAS[row['format']]}]'"
+        print(f"{row['name']:8} {row['format']:9} {schemes:18} {layouts:14} {row['proof']} ({here})")
+
+
+EXTRAS = {"onnx": "export", "openvino": "openvino", "coreml": "coreml"}
+PACKAGES = {"onnx": "onnx", "openvino": "openvino", "coreml": "coremltools"}
+
+
+def _installed(target: Target) -> bool:
+    return find_spec(PACKAGES[target.format]) is not None
+
+
+def _name_of(checkpoint: str, folder: Path) -> str:
+    name = checkpoint if checkpoint == "emoji" else checkpoint.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
+    plain = "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip(".-")
+    return plain or folder.resolve().name
+
+
+def _device(name: str) -> str:
+    if name != "auto":
+        return name
+    try:
+        import torch
+    except ImportError as error:
+        raise BadInput(
+            "got no torch here; the reference is drawn with it; pip install 'edgestep[export]'"
+        ) from error
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _lines(path: Path | None) -> tuple[str, ...] | None:
+    if path is None:
+        return None
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"got {path}, which cannot be read ({error}); expected UTF-8 text, one prompt a line") from error
+    if not any(lines):
+        raise BadInput(f"got no prompt in {path}; expected one a line; write some")
+    return tuple(line for line in lines if line)
+
+
+def _report_artifact(artifact: Artifact, out: Path, json_file: Path | None) -> None:
+    _write_results(json_file, _row(out))
+    print(f"{out}: {artifact.format} {artifact.scheme} {artifact.layout}, {artifact.bytes / 1e6:.1f} MB")
+
+
+def _row(folder: Path, **measured: Any) -> Any:
+    from edgestep.harness.results import ArtifactResult
+
+    artifact = read_artifact(folder, verify=False)
+    return artifact.contract, ArtifactResult(
+        name=artifact.name,
+        target=artifact.target,
+        scheme=artifact.scheme,
+        layout=artifact.layout,
+        format=artifact.format,
+        bytes=artifact.bytes,
+        folder=str(folder),
+        **measured,
+    )
+
+
+def _write_results(path: Path | None, *rows: Any) -> None:
+    if path is None:
+        return
+    from edgestep.harness.machine import machine_here
+    from edgestep.harness.results import Results, write_results
+
+    tools = tool_versions("onnxruntime", "openvino", "numpy")
+    results = Results(machine=machine_here(), tools=tools, contract=rows[0][0], artifacts=tuple(row for _, row in rows))
+    write_results(results, path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Prompts -> calibration feeds: what each component is really fed at the checkpoint's own t, from real prompts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgestep.artifact import sha256_of_json
+from edgestep.runtimes.drawing import Drawer
+from edgestep.runtimes.noise import noise_from_seed
+from edgestep.runtimes.tokenizer import ids_from_prompt
+
+CALIBRATION_PROMPTS = 48
+SEED = 7_000_000
+"""Far from the reference bundle's seeds: calibration never sees the noise that parity is judged on."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """`count` prompts, evenly taken from a list, each with a noise of its own."""
+
+    prompts: tuple[str, ...]
+
+    @property
+    def sha256(self) -> str:
+        """Name of this calibration set: equal hash, equal feeds for equal artifacts."""
+        return sha256_of_json({"prompts": self.prompts, "seed": SEED, "noise": "numpy PCG64 standard_normal float32"})
+
+    def feeds(self, folder: Path) -> Mapping[str, Sequence[Mapping[str, np.ndarray]]]:
+        """Draw every prompt with the artifact in `folder`; return component name -> what it was fed, one per prompt."""
+        fed: dict[str, list[Mapping[str, np.ndarray]]] = {}
+        with Drawer(folder) as drawer:
+            contract = drawer.artifact.contract
+            for i, prompt in enumerate(self.prompts):
+                ids = ids_from_prompt(folder, contract, prompt)
+                for component, arrays in drawer.feeds(ids, noise_from_seed(SEED + i, contract.latent_shape)).items():
+                    fed.setdefault(component, []).append(arrays)
+        return fed
+
+
+def calibration_from_prompts(prompts: Sequence[str], count: int) -> Calibration:
+    """Take `count` prompts, evenly spaced over the list, repeating it where it is shorter."""
+    chosen = [prompts[(i * max(1, len(prompts) // count)) % len(prompts)] for i in range(count)]
+    return Calibration(tuple(chosen))
