@@ -26,8 +26,8 @@ class GateResult:
     """One gate over the whole bundle: the worst value, the case it came from, and the limit as text: `>= 40`.
 
     `limit` is "report" where the measure is only reported, and `0.98 .. 1.02` for a range. `worst` is NaN where the
-    measure could not be taken; `passed` is False then, and None where the gate could not decide or only reports.
-    `case` is the name of the worst case, two joined by "/" for a sensitivity, "" where there is none.
+    measure could not be taken; `passed` is False then. `passed` is None where the gate could not decide: `reason` says
+    why. `case` is the name of the worst case, two joined by "/" for a sensitivity, "" where there is none.
     """
 
     measure: str

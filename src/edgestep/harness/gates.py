@@ -1,0 +1,96 @@
+"""The gates: scheme and k_e -> limits per measure; what was drawn -> every gate's worst case, all failures at once.
+
+A limit is never loosened so that an artifact passes. Comparisons are written so that NaN fails.
+"""
+
+import re
+from dataclasses import dataclass
+
+from edgestep.artifact import BadInput
+
+SHAPES, FINITE, NOT_CONSTANT = "shapes", "finite", "not_constant"
+X0_SQNR, X0_COSINE, EMBEDDINGS_COSINE = "x0_sqnr_db", "x0_cosine", "embeddings_cosine"
+IMAGE_PSNR, IMAGE_SSIM = "image_psnr_db", "image_ssim"
+PROMPT_SENSITIVITY, NOISE_SENSITIVITY = "prompt_sensitivity", "noise_sensitivity"
+
+AMPLIFYING_K_E = 5.0
+"""From here on an error in F is amplified enough that fp16 cannot keep 50 dB in x0."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A limit on one measure: low <= value <= high; None is no limit on that side, None on both only reports."""
+
+    measure: str
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def reports_only(self) -> bool:
+        """Whether any value will do."""
+        return self.low is None and self.high is None
+
+    @property
+    def limit(self) -> str:
+        """Return the limit as text: `>= 40`, `0.98 .. 1.02`, or `report`."""
+        if self.reports_only:
+            return "report"
+        if self.low is None or self.high is None:
+            return f"<= {self.high:g}" if self.low is None else f">= {self.low:g}"
+        return f"{self.low:g} .. {self.high:g}"
+
+    def passes(self, value: float) -> bool:
+        """Return whether the value is within the limit. NaN never is, not even where the measure is only reported."""
+        above = value >= (float("-inf") if self.low is None else self.low)
+        below = value <= (float("inf") if self.high is None else self.high)
+        return above and below
+
+
+def gates_for(scheme: str, k_e: float) -> tuple[Gate, ...]:
+    """Return the gates of a scheme for a generator whose formula amplifies an error of F by `k_e`.
+
+    Schemes: fp32, fp16; w8 and w8a32 (weights only); w8a8 and w8a16; w4 to w6, with or without activations. A
+    letter or underscore between the parts (`w8c_a8`) does not matter, nor their order
+    (`a16w8`). Raises BadInput for another scheme.
+    """
+    x0_sqnr, psnr, ssim, spread = _row(scheme, k_e)
+    return (
+        Gate(X0_SQNR, x0_sqnr),
+        Gate(X0_COSINE),
+        Gate(EMBEDDINGS_COSINE),
+        Gate(IMAGE_PSNR, psnr),
+        Gate(IMAGE_SSIM, ssim),
+        Gate(PROMPT_SENSITIVITY, round(1 - spread, 6), round(1 + spread, 6)),
+        Gate(NOISE_SENSITIVITY, round(1 - spread, 6), round(1 + spread, 6)),
+    )
+
+
+def _row(scheme: str, k_e: float) -> tuple[float | None, float, float, float]:
+    """Return (x0 SQNR in dB or None, image PSNR in dB, image SSIM, how far a sensitivity may be from 1)."""
+    if scheme == "fp32":
+        return 80.0, 60.0, 0.999, 0.01
+    if scheme == "fp16":
+        return (40.0 if abs(k_e) >= AMPLIFYING_K_E else 50.0), 40.0, 0.99, 0.02
+    weights, activations = _bits(scheme)
+    if 4 <= weights <= 6:
+        return None, 25.0, 0.90, 0.10
+    if weights == 8 and activations in (8, 16):
+        return None, 28.0, 0.93, 0.10
+    if weights == 8 and activations == 32:
+        return 30.0, 35.0, 0.98, 0.05
+    raise _unknown(scheme)
+
+
+def _bits(scheme: str) -> tuple[int, int]:
+    match = re.fullmatch(r"w(\d+)[b-z]*?\d*_?(?:a(\d+)[a-z_]*)?", scheme) or re.fullmatch(
+        r"a(?P<a>\d+)_?w(\d+)", scheme
+    )
+    if match is None:
+        raise _unknown(scheme)
+    if "a" in match.groupdict():
+        return int(match[2]), int(match["a"])
+    return int(match[1]), int(match[2] or 32)
+
+
+def _unknown(scheme: str) -> BadInput:
+    return BadInput(f"got scheme {scheme!r}; expected fp32, fp16, w8, w8a8, w8a16 or w4 to w6; add its row to gates.py")
