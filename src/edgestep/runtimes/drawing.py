@@ -143,4 +143,4 @@ def _as_fed(component: str, spec: TensorSpec, given: Mapping[str, np.ndarray]) -
     value = given[spec.name]
     if spec.name == "timestep":
         value = value.reshape((1,) * len(spec.shape))
-    return np.ascontiguousarray(value, dtype=spec.dtype)
+    return np.asarray(value, dtype=spec.dtype, order="C")  # ascontiguousarray would give a scalar one dimension

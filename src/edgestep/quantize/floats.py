@@ -1,0 +1,73 @@
+"""Module path -> does it stay float, and why: the one table of what INT8 must not touch in a one-step generator.
+
+The exporters name every node after its module, `unet.conv_out/Conv`: the same table serves ONNX and OpenVINO, split
+and fused (where a path has more in front of it).
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgestep.artifact import BadInput
+
+
+@dataclass(frozen=True)
+class StaysFloat:
+    """A regular expression that is searched in a layer's module path, and the reason that these layers stay float."""
+
+    pattern: str
+    reason: str
+
+
+STAYS_FLOAT: tuple[StaysFloat, ...] = (
+    StaysFloat(r"(^|\.)conv_in$", "reads the noise or the latents themselves: the most sensitive layer"),
+    StaysFloat(r"(^|\.)post_quant_conv$", "mixes the latents themselves, and is small"),
+    StaysFloat(r"(^|\.)conv_out$", "its error is amplified by k_e, or is in the picture as it stands"),
+    StaysFloat(r"(attn\d?|attentions\.\d+)$", "products of two activations, around a softmax"),
+    StaysFloat(r"(^|\.)unet\.up_blocks\..*conv_shortcut$", "reads a concatenation of two unequal ranges"),
+    StaysFloat(r"\.attn2\.to_[kv]$", "the start token is 100 times larger than the words, which 8 bits would lose"),
+)
+"""Searched in this order; the first that fits gives the reason."""
+
+
+def module_path(layer: str) -> str:
+    """Return the module path of a layer's name: `unet.conv_out/Conv/WithoutBiases` -> `unet.conv_out`."""
+    return layer.split("/", 1)[0]
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """The layers of one graph: those that became INT8, and those that stayed float, with the reason."""
+
+    layers: tuple[str, ...]
+    floats: Mapping[str, str]
+
+    def notes(self, component: str) -> tuple[str, ...]:
+        """Return lines for a manifest: how many layers became INT8, and which stayed float, by reason."""
+        lines = [f"{component}: {len(self.layers)} layers quantized, {len(self.floats)} stay float"]
+        for reason in dict.fromkeys(self.floats.values()):
+            same = (re.sub(r"\.\d+", ".*", module_path(layer)) for layer, why in self.floats.items() if why == reason)
+            listed = ", ".join(f"{path} ({count})" for path, count in Counter(same).items())
+            lines.append(f"{component}: float, {reason}: {listed}")
+        return tuple(lines)
+
+
+def layers_named(file: Path, layers: Iterable[str], table: Sequence[StaysFloat] = STAYS_FLOAT) -> Quantized:
+    """Part the layers of a graph by the table.
+
+    Raises BadInput where none has the name of a module: the table would then find nothing, and the file be useless.
+    """
+    names = tuple(layers)
+    if not any("." in module_path(name) for name in names):
+        raise BadInput(
+            f"got {file}, whose layers are not named after modules; expected names such as unet.conv_in/Conv; export "
+            "the artifact again"
+        )
+    floats = {}
+    for name in names:
+        fits = next((row for row in table if re.search(row.pattern, module_path(name))), None)
+        if fits:
+            floats[name] = fits.reason
+    return Quantized(tuple(name for name in names if name not in floats), floats)

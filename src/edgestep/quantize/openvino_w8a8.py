@@ -1,0 +1,72 @@
+"""Float OpenVINO IR -> IR with FakeQuantize before Convolution and MatMul, by NNCF's post-training quantization.
+
+Weights use 7 of the 8 bits, as in ONNX and for the same reason: a CPU without VNNI would saturate.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgestep.artifact import BadInput
+from edgestep.quantize.floats import STAYS_FLOAT, Quantized, StaysFloat, layers_named
+
+OPERATIONS = ("Convolution", "MatMul")
+
+
+def quantize_openvino_w8a8(
+    source: Path,
+    final: Path,
+    feeds: Sequence[Mapping[str, np.ndarray]],
+    table: Sequence[StaysFloat] = STAYS_FLOAT,
+) -> Quantized:
+    """Write the quantized model to `final` (.xml) and the .bin beside it; return which layers it is.
+
+    `feeds` are what this graph was fed in real drawings; all are used. Raises BadInput where the layers have no module
+    names: nothing would then keep conv_in and conv_out float.
+    """
+    openvino, nncf = _packages()
+    model = openvino.Core().read_model(source)
+    names = (op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() in OPERATIONS)
+    layers = layers_named(source, names, table)
+    with _quiet():
+        quantized = nncf.quantize(
+            model,
+            nncf.Dataset([dict(feed) for feed in feeds]),
+            preset=nncf.QuantizationPreset.MIXED,  # SiLU and GELU are not symmetric about 0
+            subset_size=len(feeds),
+            model_type=nncf.ModelType.TRANSFORMER,
+            ignored_scope=nncf.IgnoredScope(names=list(layers.floats)),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
+        )
+    openvino.save_model(quantized, final, compress_to_fp16=False)
+    return layers
+
+
+def openvino_weight_files(source: Path) -> tuple[Path, ...]:
+    """Return the .xml file and its .bin."""
+    return source, source.with_suffix(".bin")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep NNCF's log lines out of a command's output; its warnings stay."""
+    logger = logging.getLogger("nncf")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _packages() -> tuple[Any, Any]:
+    try:
+        import nncf
+        import openvino
+    except ImportError as error:
+        raise BadInput(f"got no {error.name}; w8a8 of OpenVINO needs it; pip install 'edgestep[openvino]'") from error
+    return openvino, nncf
