@@ -5,6 +5,7 @@ from pathlib import Path
 
 from edgestep.artifact import Component
 from edgestep.export.graphs import Graphs
+from edgestep.export.half import half_from_onnx
 from edgestep.export.onnx_from_torch import onnx_from_torch, save_onnx
 
 
@@ -13,6 +14,8 @@ def write_onnx(folder: Path, graphs: Graphs, names: tuple[str, ...], precision: 
     components = []
     for name in names:
         model = onnx_from_torch(graphs, name)
+        if precision == "fp16":
+            model = half_from_onnx(model)
         file = "generator.onnx" if name == "generator" else f"{name}/model.onnx"
         save_onnx(model, folder / file)
         components.append(replace(graphs.component(name), file=file))
