@@ -149,25 +149,18 @@ def quantize(
     json_file: JsonFile = None,
 ) -> None:
     """Make a smaller artifact from an fp32 one, calibrated on what the prompts really feed it."""
-    from edgestep.artifact import read_artifact
     from edgestep.harness.prompts import PROMPTS
-    from edgestep.quantize.run import check_quantizable
     from edgestep.quantize.run import quantize as run_quantize
+    from edgestep.quantize.schemes import scheme_for
     from edgestep.ship.calibration import CALIBRATION_PROMPTS, calibration_from_prompts
 
     tell = teller()
-    check_quantizable(read_artifact(artifact), scheme)
+    parent = read_artifact(artifact)
+    scheme_for(scheme, parent.format, parent.scheme)
     check_writable(out)
     calibration = calibration_from_prompts(_lines(prompts) or PROMPTS, CALIBRATION_PROMPTS)
     tell(f"drawing {len(calibration.prompts)} prompts for calibration")
-    made = run_quantize(
-        artifact,
-        scheme=scheme,
-        out=out,
-        feeds=calibration.feeds(artifact),
-        calibration_sha256=calibration.sha256,
-        tell=tell,
-    )
+    made = run_quantize(artifact, scheme=scheme, out=out, feeds=calibration.feeds(artifact), tell=tell)
     _report_artifact(made, out, json_file)
 
 
@@ -201,12 +194,12 @@ def reference(
 def parity(artifact: ArtifactFolder, reference: Reference, runtime: Runtime = None, json_file: JsonFile = None) -> int:
     """Draw the reference's cases with an artifact and gate it. Exit status 1 if a gate fails."""
     from edgestep.harness.bundle import read_reference
+    from edgestep.harness.lines import text_from_parity
     from edgestep.harness.parity import check_parity
     from edgestep.harness.results import PASSED
-    from edgestep.harness.summary import text_from_parity
 
     result = check_parity(artifact, read_reference(reference), runtime=runtime, tell=teller())
-    _write_results(json_file, _row(artifact, parity=result))
+    _write_results(json_file, [_row(artifact, parity=result)])
     print(text_from_parity(result))
     return 0 if result.verdict == PASSED else 1
 
@@ -220,6 +213,24 @@ def bench(
     json_file: JsonFile = None,
 ) -> None:
     """Measure load, first run, warm latency and memory in a fresh process."""
+    from edgestep.harness.latency import artifact_job, compare_interleaved, measure_latency
+    from edgestep.harness.lines import text_from_latency, text_from_ratio
+
+    if against is None:
+        measured = [(artifact, measure_latency(artifact, runtime=runtime, threads=threads, tell=teller()))]
+        ratios = ()
+    else:
+        one, other = (artifact_job(folder, runtime=runtime, threads=threads) for folder in (artifact, against))
+        compared = compare_interleaved(one, other, runs=(5, 5), tell=teller())
+        measured, ratios = [(artifact, compared.of), (against, compared.over)], (compared.ratio,)
+    _write_results(json_file, [_row(folder, latency=latency) for folder, latency in measured], ratios)
+    for folder, latency in measured:
+        print(f"{folder}: {text_from_latency(latency)}")
+    for ratio in ratios:
+        print(text_from_ratio(ratio))
+    failed = [latency.failure for _, latency in measured if latency.failure]
+    if failed:
+        raise BadInput(f"got no timing ({failed[0]}); expected the artifact to run; try 'edgestep parity' on it")
 
 
 @app.command()
@@ -228,10 +239,10 @@ def report(
     out: Annotated[Path, typer.Option("--out", help="The report.html to write.")],
 ) -> None:
     """Write report.html from what was measured."""
+    from edgestep.harness.merge import merged_results
     from edgestep.harness.report import write_report
-    from edgestep.harness.results import merge_results, read_results
 
-    write_report(merge_results([read_results(path) for path in results]), out)
+    write_report(merged_results(results, out.parent), out, tell=teller())
     print(out)
 
 
@@ -307,9 +318,7 @@ def _device(name: str) -> str:
     try:
         import torch
     except ImportError as error:
-        raise BadInput(
-            "got no torch here; the reference is drawn with it; pip install 'edgestep[export]'"
-        ) from error
+        raise BadInput("got no torch here; the reference is drawn with it; pip install 'edgestep[export]'") from error
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -326,7 +335,7 @@ def _lines(path: Path | None) -> tuple[str, ...] | None:
 
 
 def _report_artifact(artifact: Artifact, out: Path, json_file: Path | None) -> None:
-    _write_results(json_file, _row(out))
+    _write_results(json_file, [_row(out)])
     print(f"{out}: {artifact.format} {artifact.scheme} {artifact.layout}, {artifact.bytes / 1e6:.1f} MB")
 
 
@@ -346,15 +355,15 @@ def _row(folder: Path, **measured: Any) -> Any:
     )
 
 
-def _write_results(path: Path | None, *rows: Any) -> None:
+def _write_results(path: Path | None, rows: list[Any], ratios: tuple[Any, ...] = ()) -> None:
     if path is None:
         return
     from edgestep.harness.machine import machine_here
     from edgestep.harness.results import Results, write_results
 
     tools = tool_versions("onnxruntime", "openvino", "numpy")
-    results = Results(machine=machine_here(), tools=tools, contract=rows[0][0], artifacts=tuple(row for _, row in rows))
-    write_results(results, path)
+    artifacts = tuple(row for _, row in rows)
+    write_results(Results(machine_here(), tools, contract=rows[0][0], artifacts=artifacts, ratios=ratios), path)
 
 
 if __name__ == "__main__":

@@ -74,12 +74,15 @@ def run(training: Training, step: Callable[[int, torch.Generator], dict[str, flo
         training.done = i + 1
         _smooth(training.recent, losses)
         if log.due():
-            row = {"step": i, **{k: round(v, 6) for k, v in training.recent.items()}}
-            with journal.open("a") as out:
-                out.write(json.dumps(row) + "\n")
+            _write_row(journal, i, training.recent)
         if save.due():
             training.save()
     training.save()
+
+
+def _write_row(journal: Path, step: int, recent: dict[str, float]) -> None:
+    with journal.open("a") as out:
+        out.write(json.dumps({"step": step, **{k: round(v, 6) for k, v in recent.items()}}) + "\n")
 
 
 def cosine_lr(optimizer: torch.optim.Optimizer, step: int, steps: int, lr: float, warmup: int = 100) -> None:

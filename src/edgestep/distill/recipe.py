@@ -40,13 +40,13 @@ class EmojiRecipe:
     autoencoder_batch: int = 32
     autoencoder_lr: float = 2e-3
     variants: int = 6
-    teacher_steps: int = 4200
+    teacher_steps: int = 3200
     teacher_batch: int = 64
     teacher_lr: float = 1e-3
-    pairs: int = 3072
+    pairs: int = 2560
     pair_steps: int = 20
-    regression_steps: int = 900
-    matching_steps: int = 900
+    regression_steps: int = 700
+    matching_steps: int = 600
     student_batch: int = 48
     student_lr: float = 1e-4
     fake_lr: float = 2e-4

@@ -39,6 +39,20 @@ class Calibration:
         return fed
 
 
+class Lazy:
+    """The feeds of one artifact, drawn when they are first asked for: a run that keeps everything draws none."""
+
+    def __init__(self, calibration: Calibration, folder: Path):
+        self._draw = lambda: calibration.feeds(folder)
+        self._feeds: Mapping[str, Sequence[Mapping[str, np.ndarray]]] | None = None
+
+    def __call__(self) -> Mapping[str, Sequence[Mapping[str, np.ndarray]]]:
+        """Return component name -> what it was fed, one per prompt."""
+        if self._feeds is None:
+            self._feeds = self._draw()
+        return self._feeds
+
+
 def calibration_from_prompts(prompts: Sequence[str], count: int) -> Calibration:
     """Take `count` prompts, evenly spaced over the list, repeating it where it is shorter."""
     chosen = [prompts[(i * max(1, len(prompts) // count)) % len(prompts)] for i in range(count)]

@@ -27,11 +27,12 @@ from edgestep.harness.results import (
     write_results,
 )
 from edgestep.progress import Tell
+from edgestep.quantize.calibration import calibration_sha256
 from edgestep.quantize.run import quantize, quantize_key
 from edgestep.runtimes.picture import write_picture
-from edgestep.ship.calibration import CALIBRATION_PROMPTS, Calibration, calibration_from_prompts
+from edgestep.ship.calibration import CALIBRATION_PROMPTS, Calibration, Lazy, calibration_from_prompts
 from edgestep.ship.plan import Job, jobs_from_targets
-from edgestep.ship.speed import measure_speed
+from edgestep.ship.speed import Timing, measure_speed
 from edgestep.ship.stages import Stages
 from edgestep.targets import target_named
 
@@ -66,7 +67,8 @@ def ship(request: ShipRequest, tell: Tell) -> Results:
     made = _artifacts(request, jobs, checkpoint, calibration, stages, tell)
     shown = [job for job in jobs if job.shown]
     checked = {job.name: _parity(request, job, made[job.name], reference, stages, tell) for job in shown}
-    speed = measure_speed(request, shown, made, checked, stages, tell)
+    timing = Timing(request.out, request.checkpoint, checkpoint.sha256, request.threads)
+    speed = measure_speed(timing, shown, made, checked, stages, tell)
     names = [case.name for case in reference.cases]
     results = Results(
         machine=machine_here(),
@@ -125,8 +127,11 @@ def _artifacts(
     for number, job in enumerate(jobs, 1):
         what = f"{job.name} ({number} of {len(jobs)})"
         if job.parent:
-            key = quantize_key(made[job.parent].key, job.scheme, calibration.sha256)
-            make = _quantizer(job, folders, calibration, tell)
+            drawn = sha256_of_json([made[job.parent].key, calibration.sha256])
+            feeds = Lazy(calibration, folders[job.parent])
+            sha256 = stages.kept(f"{job.name}.calibration", drawn, str, lambda f=feeds: calibration_sha256(f()))
+            key = quantize_key(made[job.parent].key, job.scheme, sha256)
+            make = _quantizer(job, folders, feeds, tell)
         else:
             key = export_key(checkpoint, job.target.format, job.scheme, job.layout)
             make = _exporter(job, folders[job.name], checkpoint, graphs, tell)
@@ -152,16 +157,8 @@ def _exporter(job: Job, folder: Path, checkpoint: Checkpoint, graphs: Graphs, te
     )
 
 
-def _quantizer(job: Job, folders: dict[str, Path], calibration: Calibration, tell: Tell):
-    def make() -> Artifact:
-        parent = folders[job.parent]
-        tell(f"{job.name}: calibrating on {len(calibration.prompts)} prompts")
-        return quantize(
-            parent, scheme=job.scheme, out=folders[job.name], feeds=calibration.feeds(parent), tell=tell,
-            calibration_sha256=calibration.sha256,
-        )  # fmt: skip
-
-    return make
+def _quantizer(job: Job, folders: dict[str, Path], feeds: Lazy, tell: Tell):
+    return lambda: quantize(folders[job.parent], scheme=job.scheme, out=folders[job.name], feeds=feeds(), tell=tell)
 
 
 def _parity(

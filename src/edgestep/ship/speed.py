@@ -1,0 +1,118 @@
+"""Artifacts -> latencies, each in a fresh process, and the ratios that are measured interleaved in one run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgestep import __version__
+from edgestep.artifact import Artifact, sha256_of_json
+from edgestep.harness.latency import (
+    artifact_job,
+    compare_interleaved,
+    eager_job,
+    measure_baselines,
+    measure_latency,
+    teacher_job,
+)
+from edgestep.harness.machine import machine_here
+from edgestep.harness.results import PASSED, Baseline, LatencyResult, ParityResult, Ratio
+from edgestep.harness.worker_process import Job as TimedJob
+from edgestep.progress import Tell
+from edgestep.ship.plan import Job
+from edgestep.ship.stages import Stages
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What was timed: artifact name -> latency, the baselines, and the interleaved ratios."""
+
+    latency: Mapping[str, LatencyResult]
+    baselines: tuple[Baseline, ...]
+    ratios: tuple[Ratio, ...]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What every timing here depends on beside the artifact: a kept figure of another machine is not reused."""
+
+    out: Path
+    checkpoint: Path
+    checkpoint_sha256: str
+    threads: int
+
+    def key(self, *parts: str) -> str:
+        """Return the key of a timing of those artifact keys."""
+        machine = machine_here()
+        return sha256_of_json([*parts, self.checkpoint_sha256, self.threads, repr(machine), __version__])
+
+
+def measure_speed(
+    timing: Timing,
+    jobs: Sequence[Job],
+    made: Mapping[str, Artifact],
+    checked: Mapping[str, ParityResult],
+    stages: Stages,
+    tell: Tell,
+) -> Speed:
+    """Time every artifact that a runtime here runs, PyTorch eager and the teacher; then the best against them."""
+    timed = [job for job in jobs if job.target.runtime]
+    latency = {job.name: _latency(timing, job, made[job.name], stages, tell) for job in timed}
+    if not timed:
+        return Speed(latency, (), ())
+    baselines = stages.kept(
+        "baselines",
+        timing.key("baselines"),
+        tuple[Baseline, ...],
+        lambda: measure_baselines(timing.checkpoint, threads=timing.threads, tell=tell),
+    )
+    best = fastest(timed, latency, checked)
+    ratios = _ratios(timing, best, timed, made, stages, tell) if best else ()
+    return Speed(latency, baselines, ratios)
+
+
+def fastest(
+    jobs: Sequence[Job], latency: Mapping[str, LatencyResult], checked: Mapping[str, ParityResult]
+) -> Job | None:
+    """Return the fastest job that passed its gates, an x86 one where there is one; None where none passed."""
+    passed = [job for job in jobs if checked[job.name].verdict == PASSED and not latency[job.name].failure]
+    here = [job for job in passed if job.target.name == "x86"] or passed
+    return min(here, key=lambda job: latency[job.name].p50_s, default=None)
+
+
+def _latency(timing: Timing, job: Job, artifact: Artifact, stages: Stages, tell: Tell) -> LatencyResult:
+    return stages.kept(
+        f"{job.name}.latency",
+        timing.key(artifact.key),
+        LatencyResult,
+        lambda: measure_latency(job.folder(timing.out), threads=timing.threads, tell=tell),
+    )
+
+
+def _ratios(
+    timing: Timing, best: Job, jobs: Sequence[Job], made: Mapping[str, Artifact], stages: Stages, tell: Tell
+) -> tuple[Ratio, ...]:
+    """Compare the best artifact with the teacher and PyTorch eager, and each w8a8 artifact with its parent."""
+    threads = timing.threads
+
+    def artifact(job: Job) -> TimedJob:
+        return artifact_job(job.folder(timing.out), threads=threads)
+
+    def ratio(name: str, of: Job, over: TimedJob, over_key: str, rounds: int, runs: tuple[int, int]) -> Ratio:
+        return stages.kept(
+            f"ratio.{of.name}.over.{over_key[:12]}",
+            timing.key(made[of.name].key, over_key, name),
+            Ratio,
+            lambda: compare_interleaved(artifact(of), over, name=name, rounds=rounds, runs=runs, tell=tell).ratio,
+        )
+
+    teacher, eager = (job(timing.checkpoint, threads=threads) for job in (teacher_job, eager_job))
+    ratios = [
+        ratio(f"{best.name} against the {teacher.name}", best, teacher, "teacher", 5, (10, 1)),
+        ratio(f"{best.name} against {eager.name}", best, eager, "eager", 7, (10, 5)),
+    ]
+    by_name = {job.name: job for job in jobs}
+    for job in jobs:
+        if parent := by_name.get(job.parent):
+            name = f"{job.name} against {parent.name}"
+            ratios.append(ratio(name, job, artifact(parent), made[parent.name].key, 7, (10, 10)))
+    return tuple(ratios)

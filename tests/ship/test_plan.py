@@ -1,0 +1,33 @@
+"""Which artifacts a target gets, and in what order they are made."""
+
+from pathlib import Path
+
+import pytest
+
+from edgestep.artifact import BadInput
+from edgestep.ship.plan import jobs_from_targets
+from edgestep.targets import TARGETS, target_named
+
+
+def test_parents_come_first_and_are_shown_only_where_the_target_asks_for_them():
+    jobs = jobs_from_targets("emoji", [TARGETS["x86"], TARGETS["intel"], TARGETS["mac"]])
+    names = [job.name for job in jobs]
+    assert len(names) == len(set(names))
+    for job in jobs:
+        assert not job.parent or names.index(job.parent) < names.index(job.name)
+    hidden = [job.name for job in jobs if not job.shown]
+    assert hidden == ["emoji-openvino-fp32", "emoji-openvino-fp32-fused"]
+    shown = [job.name for job in jobs if job.shown]
+    assert len(shown) == 6 + 4 + 1
+    assert "emoji-coreml-fp16" in shown
+
+
+def test_what_is_only_built_upon_stands_apart():
+    jobs = {job.name: job for job in jobs_from_targets("emoji", [TARGETS["intel"]])}
+    assert jobs["emoji-openvino-fp32"].folder(Path("out")) == Path("out/intermediate/emoji-openvino-fp32")
+    assert jobs["emoji-openvino-w8a8"].folder(Path("out")) == Path("out/artifacts/emoji-openvino-w8a8")
+
+
+def test_unknown_target_names_the_known_ones():
+    with pytest.raises(BadInput, match="x86, intel, mac"):
+        target_named("toaster")
