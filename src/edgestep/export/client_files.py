@@ -46,10 +46,11 @@ def _model_index(checkpoint: Checkpoint) -> dict[str, Any]:
         "requires_safety_checker": False,
         "safety_checker": [None, None],
         "scheduler": ["diffusers", "LCMScheduler"],
-        "text_encoder": ["diffusers", "OnnxRuntimeModel"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
         "tokenizer": ["transformers", "CLIPTokenizer"],
-        "unet": ["diffusers", "OnnxRuntimeModel"],
-        "vae_decoder": ["diffusers", "OnnxRuntimeModel"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+        "vae_decoder": ["diffusers", "AutoencoderKL"],
     }
 
 

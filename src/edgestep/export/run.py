@@ -23,6 +23,7 @@ from edgestep.export.client_files import write_client_files, write_tokenizer
 from edgestep.export.contract import contract_from_checkpoint
 from edgestep.export.graphs import LAYOUTS, Graphs
 from edgestep.export.onnx_folder import write_onnx
+from edgestep.export.openvino_folder import write_openvino
 
 REVISION = 1
 """Part of every key: raise it when what export writes changes, so that artifacts made before are not reused."""
@@ -40,6 +41,7 @@ class Exporter:
 
 EXPORTERS: dict[str, Exporter] = {
     "onnx": Exporter(write_onnx, ("fp32", "fp16"), ("split", "fused"), ("onnx", "onnxscript")),
+    "openvino": Exporter(write_openvino, ("fp32", "fp16"), ("split", "fused"), ("onnx", "onnxscript", "openvino")),
 }
 """Format -> what writes it."""
 
