@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgestep.harness.figures import bounds_of, interval_text, limit_text, ratio_text, significant, time_text
+from edgestep.harness.figures import bounds_of, interval_text, limit_text, significant, time_text
 from edgestep.harness.gates import IMAGE_PSNR
 from edgestep.harness.measures import MAX_DECIBELS
 from edgestep.harness.results import FAILED, PASSED, LatencyResult, Results
@@ -289,28 +289,50 @@ def _draw_point(svg: Element, point: _Point, place: tuple[float, float], decibel
 
 
 def _draw_numbers(svg: Element, points: Sequence[_Point], places: Sequence[tuple[float, float]]) -> None:
-    """Write each point's number beside it; points that would print over each other share one text: `1, 2`."""
+    """Write each point's number beside it, where it covers no other; points at one place share a text: `1, 2`."""
     groups: list[list[int]] = []
     for index, (x, y) in enumerate(places):
-        for group in groups:
-            if any(
-                abs(x - places[i][0]) / 100 * _NARROW < 14 * (1 + len(group)) and abs(y - places[i][1]) < 13
-                for i in group
-            ):
-                group.append(index)
-                break
-        else:
+        near = (g for g in groups if abs(x - places[g[0]][0]) / 100 * _NARROW < 12 and abs(y - places[g[0]][1]) < 10)
+        group = next(near, None)
+        if group is None:
             groups.append([index])
+        else:
+            group.append(index)
+    taken = [(x / 100 * _NARROW - 7, y - 7, x / 100 * _NARROW + 7, y + 7) for x, y in places]
     for group in groups:
         text = ", ".join(str(points[i].row.number) for i in group)
-        x, y = max(places[i] for i in group)
-        right = x / 100 * _NARROW + 12 + 9 * len(text) < _NARROW
-        if not right:
-            x = min(places[i][0] for i in group)
-        add_text(svg, x, y + 4, text, anchor="start" if right else "end", kind="number", dx=10 if right else -10)
+        x, y, anchor, dx, box = _free_place(text, [places[i] for i in group], taken)
+        taken.append(box)
+        add_text(svg, x, y, text, anchor=anchor, kind="number", dx=dx)
 
 
-def ratio_caption(speedup: Speedup) -> str:
-    """Return `92.1× (95 % interval 88.0–96.2×)`, or the ratio alone where there is no interval."""
-    interval = interval_text(speedup.interval)
-    return ratio_text(speedup.ratio) + (f" (95 % interval {interval})" if interval else "")
+_Box = tuple[float, float, float, float]
+
+
+def _free_place(
+    text: str, places: Sequence[tuple[float, float]], taken: Sequence[_Box]
+) -> tuple[float, float, str, float, _Box]:
+    """Return (x %, baseline, anchor, dx, box in px) beside a group of dots: the place that covers least.
+
+    Judged at the width of a phone: on a wider page the same places are only farther apart.
+    """
+    wide = 8.5 * len(text)
+    (left, y), (right, _) = min(places), max(places)
+    tries = [(right, y + 5, "start", 9), (left, y + 5, "end", -9)]
+    tries += [((left + right) / 2, y + off, "middle", 0) for off in (-10, 20, -23, 33)]
+    best = None
+    for x, base, anchor, dx in tries:
+        start = x / 100 * _NARROW + dx - wide * {"start": 0, "middle": 0.5, "end": 1}[anchor]
+        box = (start, base - 11, start + wide, base + 2)
+        outside = max(0.0, -start) + max(0.0, box[2] - _NARROW)
+        cost = sum(_overlap(box, other) for other in taken) + 20 * outside
+        if best is None or cost < best[0]:
+            best = cost, (x, base, anchor, dx, box)
+    assert best
+    return best[1]
+
+
+def _overlap(one: _Box, other: _Box) -> float:
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    return max(0.0, width) * max(0.0, height)

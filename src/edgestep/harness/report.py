@@ -5,6 +5,7 @@ page forbids every request but pictures that stand in the page itself.
 """
 
 import math
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -36,6 +37,7 @@ from edgestep.harness.results import FAILED, PASSED, UNCHECKED, UNDECIDED, Machi
 from edgestep.harness.summary import (
     NOISY,
     VERDICT_WORDS,
+    Complaint,
     Row,
     Speedup,
     best_speedup,
@@ -136,16 +138,26 @@ def command_for(results: Results) -> str:
 
 
 def _headline(results: Results, rows: Sequence[Row]) -> dict[str, Any]:
-    best = best_speedup(results, tuple(rows))
+    best, complaints = best_speedup(results, tuple(rows)), complaints_from_rows(tuple(rows))
     return {
         "name": shortened(results.checkpoint.name) if results.checkpoint else "",
         "shipped": shipped_text(results),
         "counts": counts_text(tuple(rows)),
         "best": best,
         "no_best": "" if best else why_no_speedup(results, rows),
-        "complaints": complaints_from_rows(tuple(rows)),
+        "complaints": complaints,
+        "complaints_title": complaints_title(complaints),
         "any_checked": any(row.verdict != UNCHECKED for row in rows),
     }
+
+
+def complaints_title(complaints: Sequence[Complaint]) -> str:
+    """Return the heading of the complaints: `What failed`, `What is in doubt`, or both."""
+    failed = any(complaint.failed for complaint in complaints)
+    doubtful = any(not complaint.failed for complaint in complaints)
+    if failed:
+        return "What failed, and what is in doubt" if doubtful else "What failed"
+    return "What is in doubt"
 
 
 def why_no_speedup(results: Results, rows: Sequence[Row]) -> str:
@@ -158,9 +170,12 @@ def why_no_speedup(results: Results, rows: Sequence[Row]) -> str:
     return "no artifact that passed its gates has a latency that was measured on its own device."
 
 
-def shortened(name: str, most: int = 60) -> str:
-    """Return a name that fits a headline, its end kept: a folder's last part says more than its first."""
-    return name if len(name) <= most else "…" + name[-most:]
+def shortened(name: str, most: int = 40) -> str:
+    """Return a name that fits a headline: of a long path only the last part, of a long part only its start."""
+    if len(name) <= most:
+        return name
+    last = re.split(r"[/\\]", name.rstrip("/\\"))[-1]
+    return last if len(last) <= most else last[:most] + "…"
 
 
 def _table(results: Results, rows: Sequence[Row]) -> dict[str, Any]:
@@ -175,12 +190,17 @@ def _table(results: Results, rows: Sequence[Row]) -> dict[str, Any]:
         "proofs": {name: TARGETS[name].proof if name in TARGETS else "" for name in groups},
         "case_count": max([len(results.cases), *(parity.cases for parity in parities)]),
         "gate_count": sum(len(parity.gates) for parity in parities),
-        "absent": [
-            (row, [measure_name(m) for m in row.artifact.parity.absent])
-            for row in rows
-            if row.artifact.parity and row.artifact.parity.absent
-        ],
+        "absent": _absent(rows),
     }
+
+
+def _absent(rows: Sequence[Row]) -> list[tuple[list[str], list[Row]]]:
+    """Return (names of measures that cannot be taken, the rows of which that holds)."""
+    found: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        if row.artifact.parity and row.artifact.parity.absent:
+            found.setdefault(row.artifact.parity.absent, []).append(row)
+    return [([measure_name(measure) for measure in measures], members) for measures, members in found.items()]
 
 
 def _plots(results: Results, rows: Sequence[Row]) -> dict[str, Any]:

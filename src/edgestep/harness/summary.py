@@ -121,6 +121,7 @@ class Complaint:
 
     row: Row
     what: str
+    failed: bool
     figure: str = ""
     limit: str = ""
     case: str = ""
@@ -216,30 +217,30 @@ def best_speedup(results: Results, rows: tuple[Row, ...]) -> Speedup | None:
 
 
 def complaints_from_rows(rows: tuple[Row, ...]) -> tuple[Complaint, ...]:
-    """Return every failed gate, then failures and doubts without a gate, then timings that failed."""
-    found: list[Complaint] = []
-    for row in rows:
-        parity = row.artifact.parity
-        gates = [gate for gate in (parity.gates if parity else ()) if gate.passed is False]
-        found += [
-            Complaint(
-                row,
-                measure_name(g.measure),
-                measure_text(g.measure, g.worst, g.limit),
-                limit_text(g.limit),
-                g.case,
-                g.reason,
-            )
-            for g in gates
-        ]
-        if row.verdict in (FAILED, UNDECIDED) and not gates:
-            found.append(Complaint(row, f"parity {row.verdict}", reason=parity.reason if parity else ""))
+    """Return what failed and what is in doubt, gate by gate; then the timings that failed."""
+    found = [complaint for row in rows for complaint in _complaints_on_parity(row)]
     found += [
-        Complaint(row, "latency not measured", reason=row.artifact.latency.failure)
+        Complaint(row, "could not be timed", False, reason=row.artifact.latency.failure)
         for row in rows
         if row.artifact.latency and row.artifact.latency.failure
     ]
     return tuple(found)
+
+
+def _complaints_on_parity(row: Row) -> list[Complaint]:
+    parity = row.artifact.parity
+    if parity is None or row.verdict not in (FAILED, UNDECIDED):
+        return []
+    found = []
+    for gate in parity.gates:
+        name, limit = measure_name(gate.measure), limit_text(gate.limit)
+        if gate.passed is False:
+            figure = measure_text(gate.measure, gate.worst, gate.limit)
+            found.append(Complaint(row, name, True, figure, limit, gate.case, gate.reason))
+        elif gate.passed is None and gate.limit != "report":
+            found.append(Complaint(row, f"{name} undecided", False, case=gate.case, reason=gate.reason))
+    # A run that stopped has a verdict and a reason, but no gate that says so.
+    return found or [Complaint(row, f"parity {row.verdict}", row.verdict == FAILED, reason=parity.reason)]
 
 
 def counts_of(rows: tuple[Row, ...]) -> dict[str, int]:
