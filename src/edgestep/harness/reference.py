@@ -29,7 +29,7 @@ NOISE_SEED = 20240
 NOISES = 2
 FLOOR_CASES = 2
 SLOW_CASE_S = 5.0
-"""Where one fp32 case takes longer than this, the floor is not measured in other precisions: fp16 on a CPU takes ten times as long."""
+"""Where one fp32 case takes longer than this, the floor has fp32 alone: fp16 on a CPU is ten times slower."""
 
 
 def case_plan(cases: int, prompts: int) -> tuple[tuple[int, int], ...]:

@@ -5,14 +5,17 @@ The keys of design.md's "Results as JSON" are the names of the fields here; a nu
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from edgestep.artifact import BadInput, OneStep
 from edgestep.harness.machine import Machine
 from edgestep.harness.plain import from_plain, plain_from
+
+T = TypeVar("T")
 
 REPORT_SCHEMA = "edgestep.report"
 REPORT_VERSION = 1
@@ -60,7 +63,8 @@ class LatencyResult:
 
     `kind` is "real" or "emulated". `import_s` (the runtime's own import) is not part of `load_s`; `compile_s` is None
     where the runtime does not tell it from loading. `components` are medians in seconds by component name, with
-    "rest" for what is outside the graphs. `failure` is "" or says why there are no figures: they are NaN then.
+    "rest" for what is outside the graphs. `machine` is where it was measured: results of several devices can be
+    merged. `failure` is "" or says why there are no figures: they are NaN then.
     """
 
     kind: str
@@ -80,6 +84,7 @@ class LatencyResult:
     components: Mapping[str, float] = field(default_factory=dict)
     threads: int = 0
     runtime: str = ""
+    machine: Machine | None = None
     failure: str = ""
 
 
@@ -191,6 +196,38 @@ class Results:
             return from_plain(Results, raw)
         except ValueError as error:
             raise BadInput(f"got results that do not fit in {where} ({error}); measure again") from error
+
+
+def merge_results(results: Sequence[Results]) -> Results:
+    """Return one report of several, of one checkpoint: the first one's head, and every artifact, baseline and ratio.
+
+    What several reports hold alike is kept once. Raises BadInput for none, or where the checkpoints differ.
+    """
+    if not results:
+        raise BadInput("got no results to merge; expected one or more report.json; name them")
+    first = results[0]
+    for other in results[1:]:
+        if other.checkpoint and first.checkpoint and other.checkpoint.sha256 != first.checkpoint.sha256:
+            raise BadInput(
+                f"got results of {other.checkpoint.name} and of {first.checkpoint.name}, which differ; "
+                "expected one checkpoint in a report; report them apart"
+            )
+    return replace(
+        first,
+        contract=first.contract or next((r.contract for r in results if r.contract), None),
+        checkpoint=first.checkpoint or next((r.checkpoint for r in results if r.checkpoint), None),
+        artifacts=_once(a for r in results for a in r.artifacts),
+        baselines=_once(b for r in results for b in r.baselines),
+        ratios=_once(ratio for r in results for ratio in r.ratios),
+        cases=_once(c for r in results for c in r.cases),
+    )
+
+
+def _once(values: Iterable[T]) -> tuple[T, ...]:
+    kept: dict[str, T] = {}
+    for value in values:  # by text, since a NaN never equals itself
+        kept.setdefault(repr(value), value)
+    return tuple(kept.values())
 
 
 def read_results(path: Path) -> Results:
