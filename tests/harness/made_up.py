@@ -46,7 +46,7 @@ PROMPTS = (
     "noto, sun",
     "blue circle",
 )
-TEACHER = "PyTorch teacher, 50 steps with guidance"
+TEACHER = "teacher, 50 steps with guidance"
 EAGER = "PyTorch eager, one step"
 GATES = {"fp32": (80, 60, 0.999, 0.01), "fp16": (50, 40, 0.99, 0.02), "w8a8": (None, 28, 0.93, 0.1)}
 FIGURES = {"fp32": (113.4, 85.2, 0.99999), "fp16": (62.1, 54.7, 0.99962), "w8a8": (24.8, 31.4, 0.9571)}
@@ -65,7 +65,7 @@ def made_latency(p50: float, *, split: bool = False, kind: str = "real", spread:
         p99_s=p50 * spread * 1.2,
         interval_s=(p50 * 0.98, p50 * 1.03),
         samples_s=(p50,) * 5,
-        images_per_s=1 / p50,
+        images_per_s=1 / p50 if p50 else 0.0,
         peak_anonymous_bytes=182_000_000,
         memory_source="VmHWM",
         components={name: share * p50 for name, share in parts.items()},

@@ -105,5 +105,5 @@ def data_uri(picture: np.ndarray) -> str:
     if factor > 1:
         image = image.reduce(factor)
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
+    image.save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -8,6 +8,7 @@ import math
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,8 @@ def write_report(
         aside.write_text(html, encoding="utf-8")
         aside.replace(out)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
         raise BadInput(f"got {out}, which cannot be written ({error.strerror}); choose another file") from error
     return out
 
