@@ -32,9 +32,14 @@ STAYS_FLOAT: tuple[StaysFloat, ...] = (
 """Searched in this order; the first that fits gives the reason."""
 
 
+UNNAMED = "an optimiser folded the formula or the latent scale into it, and lost its name"
+"""Why a layer stays float whose name says no module: conv_out, most of the time."""
+
+
 def module_path(layer: str) -> str:
-    """Return the module path of a layer's name: `unet.conv_out/Conv/WithoutBiases` -> `unet.conv_out`."""
-    return layer.split("/", 1)[0]
+    """Return the module path of a layer's name, "" for none: `unet.conv_out/Conv/WithoutBiases` -> `unet.conv_out`."""
+    path = layer.split("/", 1)[0]
+    return path if "." in path else ""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,11 @@ class Quantized:
         """Return lines for a manifest: how many layers became INT8, and which stayed float, by reason."""
         lines = [f"{component}: {len(self.layers)} layers quantized, {len(self.floats)} stay float"]
         for reason in dict.fromkeys(self.floats.values()):
-            same = (re.sub(r"\.\d+", ".*", module_path(layer)) for layer, why in self.floats.items() if why == reason)
+            same = (
+                re.sub(r"\.\d+", ".*", module_path(layer) or layer)
+                for layer, why in self.floats.items()
+                if why == reason
+            )
             listed = ", ".join(f"{path} ({count})" for path, count in Counter(same).items())
             lines.append(f"{component}: float, {reason}: {listed}")
         return tuple(lines)
@@ -60,14 +69,16 @@ def layers_named(file: Path, layers: Iterable[str], table: Sequence[StaysFloat] 
     Raises BadInput where none has the name of a module: the table would then find nothing, and the file be useless.
     """
     names = tuple(layers)
-    if not any("." in module_path(name) for name in names):
+    if not any(module_path(name) for name in names):
         raise BadInput(
             f"got {file}, whose layers are not named after modules; expected names such as unet.conv_in/Conv; export "
             "the artifact again"
         )
-    floats = {}
-    for name in names:
-        fits = next((row for row in table if re.search(row.pattern, module_path(name))), None)
-        if fits:
-            floats[name] = fits.reason
+    reasons = {name: _reason(module_path(name), table) for name in names}
+    floats = {name: reason for name, reason in reasons.items() if reason}
     return Quantized(tuple(name for name in names if name not in floats), floats)
+
+
+def _reason(path: str, table: Sequence[StaysFloat]) -> str:
+    """Return why the layer stays float, "" where it does not."""
+    return next((row.reason for row in table if re.search(row.pattern, path)), "") if path else UNNAMED

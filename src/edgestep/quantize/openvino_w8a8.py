@@ -3,9 +3,10 @@
 Weights use 7 of the 8 bits, as in ONNX and for the same reason: a CPU without VNNI would saturate.
 """
 
+import io
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from edgestep.artifact import BadInput
 from edgestep.quantize.floats import STAYS_FLOAT, Quantized, StaysFloat, layers_named
 
-OPERATIONS = ("Convolution", "MatMul")
+OPERATIONS = ("Convolution", "MatMul", "ScaledDotProductAttention")
 
 
 def quantize_openvino_w8a8(
@@ -53,12 +54,13 @@ def openvino_weight_files(source: Path) -> tuple[Path, ...]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep NNCF's log lines out of a command's output; its warnings stay."""
+    """Keep NNCF's log lines and progress bars out of a command's output; its warnings stay."""
     logger = logging.getLogger("nncf")
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:
-        yield
+        with redirect_stdout(io.StringIO()):
+            yield
     finally:
         logger.setLevel(level)
 

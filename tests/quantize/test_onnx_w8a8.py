@@ -1,0 +1,63 @@
+"""What the ONNX file holds after quantization, read with onnx alone."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from edgestep.quantize.floats import layers_named
+from edgestep.quantize.onnx_w8a8 import OPERATIONS
+
+FILES = {
+    "split": ("text_encoder/model.onnx", "unet/model.onnx", "vae_decoder/model.onnx"),
+    "fused": ("generator.onnx",),
+}
+GRAPHS = [(layout, file) for layout, files in FILES.items() for file in files]
+
+
+def layer_inputs(path: Path) -> dict[str, tuple[str, str]]:
+    """Return layer name -> the operations that make its activation and its weight, "" for a graph input or constant."""
+    graph = onnx.load(path).graph
+    makers = {output: node.op_type for node in graph.node for output in node.output}
+    return {
+        node.name: (makers.get(node.input[0], ""), makers.get(node.input[1], ""))
+        for node in graph.node
+        if node.op_type in OPERATIONS
+    }
+
+
+@pytest.mark.parametrize(("layout", "file"), GRAPHS)
+def test_quantizes_every_layer_but_those_of_the_table(float_artifact, w8a8, layout, file):
+    before = layer_inputs(float_artifact("onnx", layout) / file)
+    after = layer_inputs(w8a8("onnx", layout) / file)
+    assert set(before) == set(after)
+    parted = layers_named(Path(file), before)
+    assert parted.layers
+    assert {name for name, makers in after.items() if makers == ("DequantizeLinear",) * 2} == set(parted.layers)
+    for name in parted.floats:
+        assert after[name][1] != "DequantizeLinear"
+
+
+@pytest.mark.parametrize(("layout", "file"), GRAPHS)
+def test_weights_are_seven_bits_per_channel(w8a8, layout, file):
+    graph = onnx.load(w8a8("onnx", layout) / file).graph
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    weights = [
+        (values[node.input[0]], values[node.input[1]])
+        for node in graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0] in values and values[node.input[0]].dtype == np.int8
+    ]
+    assert weights
+    for weight, scale in weights:
+        assert np.abs(weight.astype(int)).max() <= 64
+        assert scale.size in weight.shape
+        assert scale.size > 1
+
+
+def test_activations_are_uint8(w8a8):
+    graph = onnx.load(w8a8("onnx", "fused") / "generator.onnx").graph
+    zeros = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    found = {zeros[node.input[2]] for node in graph.node if node.op_type == "QuantizeLinear"}
+    assert found == {onnx.TensorProto.UINT8}

@@ -1,0 +1,177 @@
+"""quantize(): a whole new artifact, the same bytes for the same feeds, still the picture; bad input refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgestep.artifact import MANIFEST, BadInput, read_artifact
+from edgestep.quantize.calibration import calibration_sha256
+from edgestep.quantize.floats import STAYS_FLOAT
+from edgestep.quantize.run import QUANTIZERS, quantize, quantize_key
+from edgestep.quantize.schemes import SCHEMES, scheme_for
+from edgestep.runtimes.drawing import Drawer
+from tests.quantize.conftest import FORMS, cases, feeds_of, picture_psnr, sqnr
+from tests.runtimes.handmade import save_handmade
+
+
+def test_every_scheme_has_its_quantizer():
+    assert set(QUANTIZERS) == {(form, scheme.name) for scheme in SCHEMES.values() for form in scheme.formats}
+
+
+@pytest.mark.parametrize("form", FORMS, ids="-".join)
+def test_the_manifest_says_what_was_made(float_artifact, w8a8, form):
+    parent, made = read_artifact(float_artifact(*form)), read_artifact(w8a8(*form))
+    sha256 = calibration_sha256(feeds_of(float_artifact(*form)))
+    assert (made.scheme, made.parent) == ("w8a8", parent.key)
+    assert made.key == quantize_key(parent.key, "w8a8", sha256)
+    assert made.name == parent.name.replace("fp32", "w8a8")
+    assert (made.contract, made.components, made.layout) == (parent.contract, parent.components, parent.layout)
+    assert {file.path for file in made.files} == {file.path for file in parent.files}
+    assert f"calibration: 6 samples, SHA-256 {sha256}" in made.notes
+    assert any("conv_out" in note for note in made.notes)
+    card = (w8a8(*form) / "README.md").read_text()
+    assert made.name in card
+    assert f"{made.format}, w8a8, {made.layout}" in card
+    for file in made.files:
+        if file.bytes >= 10_000:
+            assert f"`{file.path}`: {file.bytes:,} bytes" in card
+
+
+@pytest.mark.parametrize("form", FORMS, ids="-".join)
+def test_only_graphs_differ_from_the_parent(float_artifact, w8a8, form):
+    parent = {file.path: file.sha256 for file in read_artifact(float_artifact(*form)).files}
+    changed = {file.path for file in read_artifact(w8a8(*form)).files if parent[file.path] != file.sha256}
+    graphs = {component.file for component in read_artifact(w8a8(*form)).components}
+    weights = {str(Path(file).with_suffix(".bin")) for file in graphs} if form[0] == "openvino" else set()
+    assert changed == graphs | weights | {"README.md"}
+
+
+@pytest.mark.parametrize("form", FORMS, ids="-".join)
+def test_still_draws_the_parents_picture(float_artifact, w8a8, form):
+    with Drawer(float_artifact(*form), threads=1) as one, Drawer(w8a8(*form), threads=1) as other:
+        for case in cases(one.artifact.contract, 3, seed=7):
+            drawn, again = one.draw(*case), other.draw(*case)
+            assert picture_psnr(drawn.image, again.image) > PICTURE_DB
+            if drawn.x0 is not None and again.x0 is not None:
+                assert sqnr(drawn.x0, again.x0) > X0_DB
+
+
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+def test_the_table_is_what_saves_x0(float_artifact, w8a8, tmp_path, form):
+    """Negative control: with conv_in and conv_out in INT8 as well, the amplified error must be seen."""
+    parent = float_artifact(form, "split")
+    rest = [row for row in STAYS_FLOAT if not row.pattern.endswith(("conv_in$", "conv_out$"))]
+    made = quantize(parent, scheme="w8a8", out=tmp_path / "naive", feeds=feeds_of(parent), table=rest)
+    assert made.key != read_artifact(w8a8(form, "split")).key
+    case = cases(made.contract, 1, seed=7)[0]
+    found = []
+    for folder in (parent, w8a8(form, "split"), tmp_path / "naive"):
+        with Drawer(folder, threads=1) as drawer:
+            found.append(drawer.draw(*case).x0)
+    assert sqnr(found[0], found[1]) > sqnr(found[0], found[2]) + 3
+
+
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+def test_same_feeds_same_bytes(float_artifact, w8a8, tmp_path, form):
+    parent = float_artifact(form, "split")
+    said: list[str] = []
+    again = quantize(parent, scheme="w8a8", out=tmp_path / "again", feeds=feeds_of(parent), tell=said.append)
+    assert again == read_artifact(w8a8(form, "split"))
+    assert [line.split()[1] for line in said] == ["text_encoder", "unet", "vae_decoder"]
+
+
+def test_openvino_takes_float16_storage(float_artifact, tmp_path):
+    parent = float_artifact("openvino", "fused", "fp16")
+    made = quantize(parent, scheme="w8a8", out=tmp_path / "made", feeds=feeds_of(parent))
+    with Drawer(parent, threads=1) as one, Drawer(tmp_path / "made", threads=1) as other:
+        case = cases(made.contract, 1, seed=7)[0]
+        assert picture_psnr(one.draw(*case).image, other.draw(*case).image) > PICTURE_DB
+
+
+def test_the_bundled_generator_shrinks_to_a_third(emoji, tmp_path):
+    from edgestep.export.checkpoint import open_checkpoint
+    from edgestep.export.run import export
+
+    parent = tmp_path / "emoji"
+    whole = export(open_checkpoint(emoji), format="onnx", precision="fp32", layout="fused", target="x86", out=parent)
+    small = quantize(parent, scheme="w8a8", out=tmp_path / "w8a8", feeds=feeds_of(parent, count=2))
+    assert small.bytes < 0.35 * whole.bytes
+    with Drawer(tmp_path / "w8a8", threads=1) as drawer:
+        image = drawer.draw(*cases(small.contract, 1, seed=7)[0]).image
+    assert image.shape == (1, *small.contract.image_size, 3)
+
+
+def changed_manifest(folder: Path, **changes: str) -> Path:
+    path = folder / MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "scheme", "said"),
+    [
+        ({}, "w2", r"got scheme 'w2' for onnx; expected one of: w8a8 from onnx fp32; w8a8 from openvino fp32 or fp16"),
+        ({"format": "coreml"}, "w8a8", "got scheme 'w8a8' for coreml"),
+        ({"scheme": "w8a8"}, "w8a8", "got a parent of format onnx and scheme 'w8a8'"),
+        ({"scheme": "fp16"}, "w8a8", "got a parent of format onnx and scheme 'fp16'"),
+    ],
+)
+def test_refuses_what_no_scheme_is_for(tmp_path, changes, scheme, said):
+    (tmp_path / "parent").mkdir()
+    save_handmade(tmp_path / "parent", "onnx", "fused")
+    parent = changed_manifest(tmp_path / "parent", **changes)
+    with pytest.raises(BadInput, match=said):
+        quantize(parent, scheme=scheme, out=tmp_path / "out", feeds={})
+    assert not (tmp_path / "out").exists()
+
+
+def test_scheme_for_gives_the_row():
+    assert scheme_for("w8a8", "openvino", "fp16") is SCHEMES["w8a8"]
+
+
+def test_refuses_a_changed_parent_few_feeds_and_a_full_folder(tmp_path):
+    parent, out = tmp_path / "parent", tmp_path / "out"
+    parent.mkdir()
+    save_handmade(parent, "onnx", "fused")
+    with pytest.raises(BadInput, match="0 calibration samples"):
+        quantize(parent, scheme="w8a8", out=out, feeds={})
+    out.mkdir()
+    (out / "kept").write_text("")
+    with pytest.raises(BadInput, match="not empty"):
+        quantize(parent, scheme="w8a8", out=out, feeds={})
+    (parent / "generator.onnx").write_bytes(b"")
+    with pytest.raises(BadInput, match=r"generator\.onnx"):
+        quantize(parent, scheme="w8a8", out=tmp_path / "other", feeds={})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "parent"]
+    assert [path.name for path in out.iterdir()] == ["kept"]
+
+
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+def test_refuses_a_graph_without_module_names(tmp_path, form):
+    """The hand-made graphs have none; and nothing half-written stays where the artifact would be."""
+    parent = tmp_path / "parent"
+    parent.mkdir()
+    save_handmade(parent, form, "fused")
+    with pytest.raises(BadInput, match="not named after modules"):
+        quantize(parent, scheme="w8a8", out=tmp_path / "out", feeds=feeds_of_handmade(parent))
+    assert [path.name for path in tmp_path.iterdir()] == ["parent"]
+
+
+def feeds_of_handmade(folder: Path) -> dict[str, list[dict[str, np.ndarray]]]:
+    contract = read_artifact(folder).contract
+    random = np.random.default_rng(0)
+    with Drawer(folder) as drawer:
+        drawn = [
+            drawer.feeds(
+                random.integers(0, 40, (1, contract.prompt_tokens)),
+                random.standard_normal((1, *contract.latent_shape)).astype(np.float32),
+            )
+            for _ in range(2)
+        ]
+    return {"generator": [feeds["generator"] for feeds in drawn]}
+
+
+PICTURE_DB, X0_DB = 20.0, 8.0
+"""Loose: random weights that predict epsilon at t = 999, where k_e multiplies an error by 14.6."""
