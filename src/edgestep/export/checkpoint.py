@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgestep.artifact import BadInput, sha256_of_file, sha256_of_json
+from edgestep.artifact import BadInput, inside, sha256_of_file, sha256_of_json
 from edgestep.export.safetensors_header import read_header
 
 PIPELINES = ("StableDiffusionPipeline",)
@@ -163,7 +163,7 @@ def _weight_files(folder: Path, component: str, allow_pickle: bool) -> tuple[Pat
             return (parent / name,)
     index = parent / f"{stem}.safetensors.index.json"
     if index.is_file():
-        shards = tuple(parent / name for name in sorted(set(_json(index).get("weight_map", {}).values())))
+        shards = tuple(inside(parent, str(name)) for name in sorted(set(_json(index).get("weight_map", {}).values())))
         for shard in shards:
             read_header(shard)
         return shards

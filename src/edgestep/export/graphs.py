@@ -17,6 +17,7 @@ from edgestep.export.torch_models import TorchModels, load_models, quiet
 
 LAYOUTS = {"split": ("text_encoder", "unet", "vae_decoder"), "fused": ("generator",)}
 """Layout -> its graphs."""
+MASK = 3e4
 
 
 class Graphs:
@@ -92,7 +93,17 @@ def _captured(module: Any, inputs: tuple[TensorSpec, ...]) -> Any:
     examples = tuple(torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in inputs)
     with torch.no_grad(), warnings.catch_warnings(), quiet("torch.export"):
         warnings.simplefilter("ignore")
-        return torch.export.export(module.eval(), examples).run_decompositions({})
+        program = torch.export.export(module.eval(), examples).run_decompositions({})
+    bound_constants(program)
+    return program
+
+
+def bound_constants(program: Any) -> None:
+    """Bring the attention mask's -3.4e38, in place, to -3e4: float16 holds that, and exp of both is 0 all the same."""
+    for node in program.graph.nodes:
+        if node.op == "call_function" and any(isinstance(a, float) and a < -MASK for a in node.args):
+            node.args = tuple(-MASK if isinstance(a, float) and a < -MASK else a for a in node.args)
+    program.graph_module.recompile()
 
 
 def _module(name: str, models: TorchModels, contract: OneStep) -> Any:

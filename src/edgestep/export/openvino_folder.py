@@ -14,6 +14,11 @@ def write_openvino(folder: Path, graphs: Graphs, names: tuple[str, ...], precisi
     components = []
     for name in names:
         file = "generator.xml" if name == "generator" else f"{name}/openvino_model.xml"
-        save_openvino(openvino_from_onnx(onnx_from_torch(graphs, name), precision), folder / file)
-        components.append(replace(graphs.component(name), file=file))
+        component = graphs.component(name, file)
+        component = replace(component, inputs=tuple(replace(s, shape=s.shape or (1,)) for s in component.inputs))
+        model = openvino_from_onnx(onnx_from_torch(graphs, name), precision)
+        # openvino_genai hands the timestep over as a tensor of one element.
+        model.reshape({spec.name: list(spec.shape) for spec in component.inputs})
+        save_openvino(model, folder / file)
+        components.append(component)
     return tuple(components)

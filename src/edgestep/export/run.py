@@ -21,6 +21,7 @@ from edgestep.export.card import card_from_artifact
 from edgestep.export.checkpoint import Checkpoint
 from edgestep.export.client_files import write_client_files, write_tokenizer
 from edgestep.export.contract import contract_from_checkpoint
+from edgestep.export.coreml_folder import write_coreml
 from edgestep.export.graphs import LAYOUTS, Graphs
 from edgestep.export.onnx_folder import write_onnx
 from edgestep.export.openvino_folder import write_openvino
@@ -42,6 +43,7 @@ class Exporter:
 EXPORTERS: dict[str, Exporter] = {
     "onnx": Exporter(write_onnx, ("fp32", "fp16"), ("split", "fused"), ("onnx", "onnxscript")),
     "openvino": Exporter(write_openvino, ("fp32", "fp16"), ("split", "fused"), ("onnx", "onnxscript", "openvino")),
+    "coreml": Exporter(write_coreml, ("fp32", "fp16"), ("split",), ("coremltools",)),
 }
 """Format -> what writes it."""
 
@@ -131,7 +133,7 @@ def _name(checkpoint: Checkpoint, format: str, precision: str, layout: str) -> s
 def _finished(folder: Path, artifact: Artifact, checkpoint: Checkpoint) -> Artifact:
     """Write the small files, the card and, last, the manifest."""
     if artifact.layout == "split":
-        write_client_files(folder, checkpoint)
+        write_client_files(folder, checkpoint, artifact.format)
     else:
         write_tokenizer(folder / "tokenizer", checkpoint)
     card = card_from_artifact(artifact, files_in(folder))

@@ -1,0 +1,30 @@
+"""Graphs -> Core ML packages, with the contract in each one's metadata."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from edgestep.artifact import Component, TensorSpec
+from edgestep.export.coreml_from_torch import check_package, coreml_from_torch, save_coreml
+from edgestep.export.graphs import Graphs
+
+
+def write_coreml(folder: Path, graphs: Graphs, names: tuple[str, ...], precision: str) -> tuple[Component, ...]:
+    """Write each graph to `<name>.mlpackage`, a folder, and check it by loading it back."""
+    components = []
+    metadata = {"edgestep.contract": json.dumps(asdict(graphs.contract), sort_keys=True)}
+    for name in names:
+        plain = graphs.component(name, f"{name}.mlpackage")
+        component = replace(plain, inputs=tuple(_coreml_specs(plain.inputs)))
+        path = folder / component.file
+        save_coreml(coreml_from_torch(graphs.program(name), component, precision, metadata), path)
+        check_package(path, component)
+        components.append(component)
+    return tuple(components)
+
+
+def _coreml_specs(specs: tuple[TensorSpec, ...]) -> Iterator[TensorSpec]:
+    """Yield them as Core ML has them: int32 for integers, and no tensor without dimensions."""
+    for spec in specs:
+        yield replace(spec, dtype=spec.dtype.replace("int64", "int32"), shape=spec.shape or (1,))
