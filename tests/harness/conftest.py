@@ -29,19 +29,26 @@ def reference(bundle_folder: Path) -> Reference:
 
 
 @pytest.fixture(scope="session")
-def split_folder(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _export(tiny, tmp_path_factory, "split")
+def artifacts(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `split` and `fused`: ONNX fp32."""
+    from edgestep.export.checkpoint import open_checkpoint
+    from edgestep.export.contract import contract_from_checkpoint
+    from edgestep.export.graphs import Graphs
+    from edgestep.export.run import export
+
+    folder, checkpoint = tmp_path_factory.mktemp("artifacts"), open_checkpoint(tiny)
+    graphs = Graphs(checkpoint, contract_from_checkpoint(checkpoint), lambda _: None)  # captured once for both
+    for layout in ("split", "fused"):
+        out = folder / layout
+        export(checkpoint, format="onnx", precision="fp32", layout=layout, target="x86", out=out, graphs=graphs)
+    return folder
 
 
 @pytest.fixture(scope="session")
-def fused_folder(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _export(tiny, tmp_path_factory, "fused")
+def split_folder(artifacts: Path) -> Path:
+    return artifacts / "split"
 
 
-def _export(tiny: Path, tmp_path_factory: pytest.TempPathFactory, layout: str) -> Path:
-    from edgestep.export.checkpoint import open_checkpoint
-    from edgestep.export.run import export
-
-    out = tmp_path_factory.mktemp("artifacts") / layout
-    export(open_checkpoint(tiny), format="onnx", precision="fp32", layout=layout, target="x86", out=out)
-    return out
+@pytest.fixture(scope="session")
+def fused_folder(artifacts: Path) -> Path:
+    return artifacts / "fused"

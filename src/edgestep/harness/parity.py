@@ -105,7 +105,7 @@ def installed_runtime(artifact: Artifact, runtime: str | None) -> str:
     if name not in SESSIONS:
         raise BadInput(f"got runtime {name!r} for {artifact.format}; expected one of {', '.join(SESSIONS)}; choose one")
     if importlib.util.find_spec(name) is None:
-        raise BadInput(f"got no package {name}; expected it to run {artifact.name}; pip install 'edgestep[{name}]'")
+        raise BadInput(f"got no package {name}; expected it to run {artifact.name}; pip install {name}")
     return name
 
 

@@ -53,6 +53,7 @@ def record_reference(
     cases: int,
     out: Path,
     prompts: Sequence[str] | None = None,
+    allow_pickle: bool = False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Reference:
     """Draw `cases` cases in fp32 with TF32 off, measure the floor, write the bundle to `out`, and return it as read.
@@ -64,17 +65,17 @@ def record_reference(
     from edgestep.export.checkpoint import open_checkpoint
 
     check_writable(out)
-    sha256 = open_checkpoint(checkpoint_folder).sha256
+    sha256 = open_checkpoint(checkpoint_folder, allow_pickle=allow_pickle).sha256
     torch = import_torch()
     check_device(torch, device)
     prompts = tuple(prompts) if prompts is not None else prompts_for(checkpoint_folder)
     plan = case_plan(cases, len(prompts))
     with exact_float32(torch):
         tell(f"reference: loading PyTorch on {device}")
-        model = TorchOneStep(checkpoint_folder, device=device)
+        model = TorchOneStep(checkpoint_folder, device=device, allow_pickle=allow_pickle)
         drawn, case_s = _draw_cases(model, plan, prompts, tell)
         tell("reference: measuring the floor, fp32 against itself and other precisions")
-        floor, notes = _measure_floor(checkpoint_folder, model, drawn[:FLOOR_CASES], case_s)
+        floor, notes = _measure_floor(model, drawn[:FLOOR_CASES], case_s)
     with written_aside(out) as folder:
         write_bundle(folder, _index(model, sha256, floor, notes), drawn)
     return read_reference(out)
@@ -103,7 +104,7 @@ def _draw_cases(
 
 
 def _measure_floor(
-    folder: Path, model: TorchOneStep, cases: Sequence[ReferenceCase], case_s: float
+    model: TorchOneStep, cases: Sequence[ReferenceCase], case_s: float
 ) -> tuple[dict[str, float], tuple[str, ...]]:
     """Return how far PyTorch is from itself: fp32 drawn again, on one thread, in TF32, fp16 and bf16."""
     torch, notes = model.torch, [f"floor: the worst of the first {len(cases)} cases"]
@@ -121,10 +122,10 @@ def _measure_floor(
         notes.append(f"fp16 and bf16 not measured: one fp32 case took {case_s:.0f} s")
         return floor, tuple(notes)
     if model.device == "cuda":
-        floor |= _compared("cpu_fp32", TorchOneStep(folder, device="cpu"), cases)
+        floor |= _compared("cpu_fp32", model.again(device="cpu"), cases)
     for precision in ("fp16", "bf16"):
         try:
-            floor |= _compared(precision, TorchOneStep(folder, device=model.device, precision=precision), cases)
+            floor |= _compared(precision, model.again(precision=precision), cases)
         except (RuntimeError, NotImplementedError) as error:  # an operator that this device lacks in this type
             notes.append(f"{precision} not measured: {str(error).splitlines()[0]}")
     return floor, tuple(notes)

@@ -5,17 +5,14 @@ The keys of design.md's "Results as JSON" are the names of the fields here; a nu
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 from edgestep.artifact import BadInput, OneStep
 from edgestep.harness.machine import Machine
 from edgestep.harness.plain import from_plain, plain_from
-
-T = TypeVar("T")
 
 REPORT_SCHEMA = "edgestep.report"
 REPORT_VERSION = 1
@@ -196,38 +193,6 @@ class Results:
             return from_plain(Results, raw)
         except ValueError as error:
             raise BadInput(f"got results that do not fit in {where} ({error}); measure again") from error
-
-
-def merge_results(results: Sequence[Results]) -> Results:
-    """Return one report of several, of one checkpoint: the first one's head, and every artifact, baseline and ratio.
-
-    What several reports hold alike is kept once. Raises BadInput for none, or where the checkpoints differ.
-    """
-    if not results:
-        raise BadInput("got no results to merge; expected one or more report.json; name them")
-    first = results[0]
-    for other in results[1:]:
-        if other.checkpoint and first.checkpoint and other.checkpoint.sha256 != first.checkpoint.sha256:
-            raise BadInput(
-                f"got results of {other.checkpoint.name} and of {first.checkpoint.name}, which differ; "
-                "expected one checkpoint in a report; report them apart"
-            )
-    return replace(
-        first,
-        contract=first.contract or next((r.contract for r in results if r.contract), None),
-        checkpoint=first.checkpoint or next((r.checkpoint for r in results if r.checkpoint), None),
-        artifacts=_once(a for r in results for a in r.artifacts),
-        baselines=_once(b for r in results for b in r.baselines),
-        ratios=_once(ratio for r in results for ratio in r.ratios),
-        cases=_once(c for r in results for c in r.cases),
-    )
-
-
-def _once(values: Iterable[T]) -> tuple[T, ...]:
-    kept: dict[str, T] = {}
-    for value in values:  # by text, since a NaN never equals itself
-        kept.setdefault(repr(value), value)
-    return tuple(kept.values())
 
 
 def read_results(path: Path) -> Results:

@@ -33,14 +33,22 @@ class TorchOneStep:
     not load.
     """
 
-    def __init__(self, folder: Path, *, device: str = "cpu", precision: str = "fp32") -> None:
+    def __init__(
+        self, folder: Path, *, device: str = "cpu", precision: str = "fp32", allow_pickle: bool = False
+    ) -> None:
         self.torch = import_torch()
         check_device(self.torch, device)
-        self.device, self.precision = device, precision
+        self.folder, self.device, self.precision, self.allow_pickle = folder, device, precision, allow_pickle
         self.dtype = {"fp32": self.torch.float32, "fp16": self.torch.float16, "bf16": self.torch.bfloat16}[precision]
-        self.pipe = load_pipeline(folder)
+        self.pipe = load_pipeline(folder, allow_pickle)
         for part in (self.pipe.text_encoder, self.pipe.unet, self.pipe.vae):
             part.to(device, self.dtype)
+
+    def again(self, *, device: str | None = None, precision: str = "fp32") -> "TorchOneStep":
+        """Return the same pipeline loaded once more, in another precision or on another device."""
+        return TorchOneStep(
+            self.folder, device=device or self.device, precision=precision, allow_pickle=self.allow_pickle
+        )
 
     @property
     def timestep(self) -> float:
@@ -126,7 +134,7 @@ def check_device(torch: Any, device: str) -> None:
         raise BadInput("got device 'cuda' on a machine without it; expected an NVIDIA GPU; use --device cpu")
 
 
-def load_pipeline(folder: Path) -> Any:
+def load_pipeline(folder: Path, allow_pickle: bool = False) -> Any:
     """Return the StableDiffusionPipeline in fp32 on the CPU, without a safety checker, from local files only."""
     from diffusers import StableDiffusionPipeline
 
@@ -139,7 +147,7 @@ def load_pipeline(folder: Path) -> Any:
                 safety_checker=None,
                 requires_safety_checker=False,
                 local_files_only=True,
-                use_safetensors=True,
+                use_safetensors=None if allow_pickle else True,  # None: .bin where there is nothing else, weights only
             )
         except Exception as error:  # diffusers raises a dozen unrelated classes for a folder that does not fit
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,211 @@
+"""Parity of real artifacts of the tiny checkpoint: faithful ones pass, mutants and crashes never do."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgestep.artifact import MANIFEST, BadInput, sha256_of_file
+from edgestep.harness import parity
+from edgestep.harness.judge import FUSED_ABSENT
+from edgestep.harness.parity import check_parity, draw_and_check
+from edgestep.runtimes.drawing import Drawer, Drawing
+
+
+def test_the_split_artifact_passes(split_folder, reference):
+    told: list[str] = []
+    checked = draw_and_check(split_folder, reference, threads=1, tell=told.append)
+    assert (checked.result.verdict, checked.result.reason, checked.result.absent) == ("passed", "", ())
+    assert checked.result.cases == len(told) == len(checked.pictures) == 8
+    for case, picture in zip(reference.cases, checked.pictures, strict=True):
+        assert np.abs(case.picture[0].astype(int) - picture).max() <= 1
+
+
+def test_the_fused_artifact_passes_and_says_what_it_does_not_show(fused_folder, reference):
+    result = check_parity(fused_folder, reference, threads=1)
+    assert (result.verdict, result.absent) == ("passed", FUSED_ABSENT)
+    assert "no x0" in result.reason
+    assert not {gate.measure for gate in result.gates} & set(FUSED_ABSENT)
+
+
+def _edited(folder: Path, to: Path, **changed) -> Path:
+    """Copy an artifact; change manifest keys, `contract__key` for one of the contract."""
+    shutil.copytree(folder, to)
+    manifest = json.loads((to / MANIFEST).read_text())
+    for key, value in changed.items():
+        at = manifest["contract"] if key.startswith("contract__") else manifest
+        at[key.removeprefix("contract__")] = value
+    (to / MANIFEST).write_text(json.dumps(manifest))
+    return to
+
+
+def _rehash(folder: Path, path: str) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    for file in manifest["files"]:
+        if file["path"] == path:
+            file |= {"sha256": sha256_of_file(folder / path), "bytes": (folder / path).stat().st_size}
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+def _mutant(monkeypatch: pytest.MonkeyPatch, change) -> None:
+    """Let parity draw with a Drawer whose drawing goes through `change(drawer, drawing, input_ids, noise)`."""
+
+    class Mutant(Drawer):
+        def draw(self, input_ids: np.ndarray, noise: np.ndarray) -> Drawing:
+            return change(self, super().draw(input_ids, noise), input_ids, noise)
+
+    monkeypatch.setattr(parity, "Drawer", Mutant)
+
+
+def _decoded(drawer: Drawer, drawing: Drawing, x0: np.ndarray) -> Drawing:
+    latent = x0 / np.float32(drawer.artifact.contract.latent_scale)
+    sample = drawer._run("vae_decoder", {"latent_sample": latent}, {}, {})["sample"]
+    image = np.round(np.clip(sample / 2 + 0.5, 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
+    return replace(drawing, x0=x0, sample=sample, image=image)
+
+
+def _wrong_k_e(drawer, drawing, input_ids, noise):
+    one = drawer.artifact.contract
+    predicted = (one.k_z * noise - drawing.x0) / one.k_e
+    return _decoded(drawer, drawing, (one.k_z * noise - 1.0043 * one.k_e * predicted).astype(np.float32))
+
+
+def _swapped_prompts(drawer, drawing, input_ids, noise):
+    return Drawer.draw(drawer, np.roll(input_ids, 1, axis=1), noise)
+
+
+def _swapped_noise(drawer, drawing, input_ids, noise):
+    return Drawer.draw(drawer, input_ids, -noise)
+
+
+def _shuffled_latent_channels(drawer, drawing, input_ids, noise):
+    return _decoded(drawer, drawing, np.ascontiguousarray(drawing.x0[:, ::-1]))
+
+
+def _shuffled_colours(drawer, drawing, input_ids, noise):
+    return replace(drawing, image=np.ascontiguousarray(drawing.image[..., ::-1]))
+
+
+def _one_nan(drawer, drawing, input_ids, noise):
+    x0 = drawing.x0.copy()
+    x0[0, 0, 0, 0] = np.nan
+    return _decoded(drawer, drawing, x0)
+
+
+def _constant_image(drawer, drawing, input_ids, noise):
+    return replace(drawing, image=np.zeros_like(drawing.image))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _wrong_k_e,
+        _swapped_prompts,
+        _swapped_noise,
+        _shuffled_latent_channels,
+        _shuffled_colours,
+        _one_nan,
+        _constant_image,
+    ],
+)
+def test_mutants_of_what_is_drawn_fail(monkeypatch, split_folder, reference, change):
+    _mutant(monkeypatch, change)
+    result = check_parity(split_folder, reference, threads=1)
+    assert result.verdict == "failed"
+    assert result.reason.startswith("failed ")
+
+
+def test_a_dropped_latent_scale_fails(split_folder, reference, tmp_path):
+    folder = _edited(split_folder, tmp_path / "mutant", contract__latent_scale=1.0)
+    result = check_parity(folder, reference, threads=1)
+    assert result.verdict == "failed" and "image_psnr_db" in result.reason
+
+
+def test_another_timestep_fails(monkeypatch, split_folder, reference, torch_tiny):
+    """What an artifact would draw that was exported at t = 979: the network and the formula both at that t."""
+    import torch
+
+    def at_979(drawer, drawing, input_ids, noise):
+        scheduler = torch_tiny.pipe.scheduler
+        scheduler.set_timesteps(timesteps=[979])
+        latents, embeds = torch.from_numpy(noise), torch.from_numpy(drawing.prompt_embeds)
+        with torch.inference_mode():
+            predicted = torch_tiny.pipe.unet(latents, 979, encoder_hidden_states=embeds).sample
+            x0 = scheduler.step(predicted, scheduler.timesteps[0], latents).prev_sample
+        return _decoded(drawer, drawing, x0.numpy())
+
+    _mutant(monkeypatch, at_979)
+    result = check_parity(split_folder, reference, threads=1)
+    assert result.verdict == "failed" and "x0_sqnr_db" in result.reason
+
+
+def test_a_truncated_weight_file_never_passes(split_folder, reference, tmp_path):
+    folder = _edited(split_folder, tmp_path / "mutant")
+    path = next(c["file"] for c in json.loads((folder / MANIFEST).read_text())["components"] if c["name"] == "unet")
+    whole = (folder / path).read_bytes()
+    (folder / path).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BadInput, match="bytes"):
+        check_parity(folder, reference)
+    _rehash(folder, path)  # even a manifest that vouches for it
+    result = check_parity(folder, reference)
+    assert result.verdict == "failed" and result.reason.startswith("onnxruntime did not draw it")
+
+
+def test_a_crash_is_a_failure(monkeypatch, split_folder, reference):
+    def crash(drawer, drawing, input_ids, noise):
+        raise RuntimeError("out of memory\nsecond line")
+
+    _mutant(monkeypatch, crash)
+    checked = draw_and_check(split_folder, reference)
+    assert checked.result.verdict == "failed" and checked.pictures == ()
+    assert checked.result.reason == "onnxruntime did not draw it: RuntimeError: out of memory"
+
+
+def test_core_ml_is_unchecked_and_says_why(split_folder, reference, tmp_path):
+    folder = _edited(split_folder, tmp_path / "mac", format="coreml", target="mac", scheme="fp16")
+    result = check_parity(folder, reference)
+    assert result.verdict == "unchecked" and "does not run here" in result.reason
+
+
+@pytest.mark.parametrize(
+    ("changed", "match"),
+    [
+        ({"checkpoint_sha256": "0" * 64}, "made from checkpoint"),
+        ({"contract__latent_shape": [4, 8, 9]}, "for latents"),
+        ({"contract__image_size": [16, 32]}, "for pictures"),
+        ({"contract__prompt_tokens": 15}, "for prompt tokens"),
+        ({"scheme": "w3"}, "got scheme"),
+        ({"format": "tflite"}, "got runtime"),
+    ],
+)
+def test_what_does_not_fit_the_reference_is_bad_input(split_folder, reference, tmp_path, changed, match):
+    folder = _edited(split_folder, tmp_path / "other", **changed)
+    with pytest.raises(BadInput, match=match):
+        check_parity(folder, reference)
+
+
+def test_a_runtime_that_is_not_there_is_bad_input(monkeypatch, split_folder, reference):
+    with pytest.raises(BadInput, match="got runtime 'tpu'"):
+        check_parity(split_folder, reference, runtime="tpu")
+    monkeypatch.setattr(parity.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(BadInput, match="pip install"):
+        check_parity(split_folder, reference)
+
+
+def test_parity_needs_no_torch(split_folder, bundle_folder):
+    code = f"""
+import sys
+from pathlib import Path
+from edgestep.harness.bundle import read_reference
+from edgestep.harness.parity import check_parity
+result = check_parity(Path({str(split_folder)!r}), read_reference(Path({str(bundle_folder)!r})), threads=1)
+assert result.verdict == "passed", result.reason
+heavy = {{"torch", "diffusers", "transformers", "onnx", "openvino", "nncf", "matplotlib"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
