@@ -1,6 +1,7 @@
 """Trained parts -> a diffusers folder shaped exactly like Stable Diffusion 1.5: fp16 safetensors, no pickle."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -19,11 +20,11 @@ def save_checkpoint(
     vae: AutoencoderKL,
     scheduler,
     card: str,
-    teacher: UNet2DConditionModel | None = None,
+    prompts: Sequence[str] = (),
 ) -> None:
     """Write the folder aside, then move it into place.
 
-    `card` is the README.md. With `teacher`, its UNet is kept beside the pipeline in `teacher/unet`, for measures.
+    `card` is the README.md, `prompts` the lines of prompts.txt, which references and calibration draw from.
     """
     pipeline = StableDiffusionPipeline(
         tokenizer=tokenizer,
@@ -38,9 +39,9 @@ def save_checkpoint(
     with written_aside(final) as folder:
         pipeline.save_pretrained(folder, safe_serialization=True)
         _name_tokenizer(folder / "model_index.json")
-        if teacher is not None:
-            teacher.to(torch.float16).save_pretrained(folder / "teacher" / "unet", safe_serialization=True)
         (folder / "README.md").write_text(card)
+        if prompts:
+            (folder / "prompts.txt").write_text("\n".join(prompts) + "\n")
 
 
 def _name_tokenizer(index: Path) -> None:

@@ -20,6 +20,7 @@ from edgestep.distill.measure import measure_generators
 from edgestep.distill.networks import one_step_scheduler
 from edgestep.distill.pairs import draw_pairs
 from edgestep.distill.pictures import build_pictures, fetch_packages
+from edgestep.distill.prompts import prompts_from_concepts
 from edgestep.distill.recipe import EmojiRecipe
 from edgestep.distill.student import Pairs, train_matching, train_regression
 from edgestep.distill.teacher import Teacher, train_teacher
@@ -87,6 +88,7 @@ def _save(work: Path, out: Path, tokenizer, teacher: Teacher, student, vae, meas
         vae=vae,
         scheduler=one_step_scheduler(),
         card=card_from_measures(data, measures),
+        prompts=prompts_from_concepts(data["concepts"], data["styles"]),
     )
 
 
