@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgestep.export.checkpoint import Checkpoint
+from edgestep.export.openvino_tokenizer import write_openvino_tokenizer
 from edgestep.export.tokenizer import tokenizer_json
 
 TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
@@ -26,6 +27,8 @@ def write_client_files(folder: Path, checkpoint: Checkpoint, format: str) -> Non
     _write_json(folder / "vae_decoder" / "config.json", scale)
     _write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
     write_tokenizer(folder / "tokenizer", checkpoint)
+    if format == "openvino":
+        write_openvino_tokenizer(folder / "tokenizer")
 
 
 def write_tokenizer(folder: Path, checkpoint: Checkpoint) -> None:

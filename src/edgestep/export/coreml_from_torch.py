@@ -70,6 +70,7 @@ def save_coreml(model: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with silenced():
         model.save(str(path))
+    (path / "executorch_debug_handle_mapping.json").unlink(missing_ok=True)  # for debugging, and larger than the graph
     manifest = path / "Manifest.json"
     text = manifest.read_text()
     for identifier, entry in json.loads(text)["itemInfoEntries"].items():

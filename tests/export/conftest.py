@@ -1,0 +1,98 @@
+"""The tiny checkpoint, captured once for the whole room, and its exports."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgestep.artifact import Artifact, OneStep
+from edgestep.export.checkpoint import Checkpoint, open_checkpoint
+from edgestep.export.contract import contract_from_checkpoint
+from edgestep.export.graphs import Graphs
+from edgestep.export.run import export
+
+
+@dataclass(frozen=True)
+class Feeds:
+    """One prompt's ids and one noise."""
+
+    ids: np.ndarray
+    noise: np.ndarray
+
+
+@dataclass(frozen=True)
+class Made:
+    """An artifact and where it lies."""
+
+    folder: Path
+    artifact: Artifact
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tiny: Path) -> Checkpoint:
+    return open_checkpoint(tiny)
+
+
+@pytest.fixture(scope="session")
+def contract(checkpoint: Checkpoint) -> OneStep:
+    return contract_from_checkpoint(checkpoint)
+
+
+@pytest.fixture(scope="session")
+def graphs(checkpoint: Checkpoint, contract: OneStep) -> Graphs:
+    return Graphs(checkpoint, contract)
+
+
+@pytest.fixture(scope="session")
+def feeds(contract: OneStep) -> Feeds:
+    random = np.random.default_rng(0)
+    ids = np.full((1, contract.prompt_tokens), contract.pad_token_id)
+    ids[0, 0], ids[0, 1:6] = contract.bos_token_id, random.integers(0, 500, 5)
+    return Feeds(ids, random.standard_normal((1, *contract.latent_shape), dtype=np.float32))
+
+
+@pytest.fixture(scope="session")
+def make(checkpoint: Checkpoint, graphs: Graphs, tmp_path_factory: pytest.TempPathFactory):
+    """Return a function of format, precision and layout that exports the tiny checkpoint once each."""
+    made: dict[tuple[str, str, str], Made] = {}
+
+    def exported(format: str, precision: str, layout: str) -> Made:
+        key = (format, precision, layout)
+        if key not in made:
+            out = tmp_path_factory.mktemp("artifacts") / "-".join(key)
+            artifact = export(
+                checkpoint, format=format, precision=precision, layout=layout, target="x86", out=out, graphs=graphs
+            )
+            made[key] = Made(out, artifact)
+        return made[key]
+
+    return exported
+
+
+@pytest.fixture(scope="session")
+def drawn(tiny: Path, feeds: Feeds) -> tuple[np.ndarray, np.ndarray]:
+    """x0 and the uint8 picture that diffusers' own pipeline makes of the feeds in one step."""
+    import torch
+    from diffusers import StableDiffusionPipeline
+
+    pipeline = StableDiffusionPipeline.from_pretrained(tiny, torch_dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    with torch.no_grad():
+        embeds = pipeline.text_encoder(torch.from_numpy(feeds.ids))[0]
+    options = {"prompt_embeds": embeds, "num_inference_steps": 1, "guidance_scale": 1.0}
+    options["latents"] = torch.from_numpy(feeds.noise)
+    x0 = pipeline(**options, output_type="latent").images.numpy()
+    image = pipeline(**options, output_type="np").images
+    return x0, np.round(image * 255).astype(np.uint8)
+
+
+def sqnr_db(reference: np.ndarray, out: np.ndarray) -> float:
+    """10 log10(sum ref^2 / sum (ref - out)^2), written here apart from the harness."""
+    error = float(((reference.astype(np.float64) - out) ** 2).sum())
+    return 10 * np.log10(float((reference.astype(np.float64) ** 2).sum()) / max(error, 1e-30))
+
+
+def worst_level(a: np.ndarray, b: np.ndarray) -> int:
+    """Largest difference of two uint8 pictures."""
+    return int(np.abs(a.astype(int) - b.astype(int)).max())
