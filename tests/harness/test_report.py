@@ -85,6 +85,21 @@ def test_a_failed_gate_stands_before_the_table_with_its_limit_and_case(page):
     assert "✕ failed" in text and "✓ passed" in text and "- not checked" in text
 
 
+def test_a_failed_gate_without_a_column_is_named_at_the_verdict(tmp_path):
+    parity = made_artifact("x86", "fp32", "split").parity
+    gates = [replace(g, passed=False) if g.measure == "prompt_sensitivity" else g for g in parity.gates]
+    failed = made_artifact("x86", "fp32", "split", parity=replace(parity, verdict="failed", gates=tuple(gates)))
+    assert "✕ failed prompt sensitivity" in _page(replace(made_results(), artifacts=(failed,)), tmp_path).text
+
+
+def test_two_noises_of_one_prompt_are_told_apart_and_shown_once_at_the_top(tmp_path):
+    prompts = (PROMPTS[0], PROMPTS[0], PROMPTS[1])
+    page = _page(with_pictures(made_results(), tmp_path, prompts), tmp_path)
+    assert f"{PROMPTS[0]} case-00" in page.text and f"{PROMPTS[0]} case-01" in page.text
+    alts = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
+    assert alts[:3] == [PROMPTS[0], PROMPTS[1], f"reference: {PROMPTS[0]}"]
+
+
 def test_all_passed_is_said_too(tmp_path):
     results = replace(made_results(), artifacts=(made_artifact("x86", "fp32", "split"),))
     text = _page(results, tmp_path).text

@@ -241,10 +241,15 @@ def _pictures(results: Results, rows: Sequence[Row], folder: Path) -> dict[str, 
 
 
 def _gallery(views: Sequence[CaseView], shown: Row | None) -> list[tuple[CaseView, Drawn]]:
+    """Return the first picture of each prompt, drawn by `shown`."""
     if shown is None:
         return []
-    pairs = [(view, drawn) for view in views for drawn in view.drawn if drawn.row.number == shown.number]
-    return pairs[:GALLERY]
+    pairs: dict[str, tuple[CaseView, Drawn]] = {}
+    for view in views:
+        for drawn in view.drawn:
+            if drawn.row.number == shown.number:
+                pairs.setdefault(view.prompt, (view, drawn))
+    return list(pairs.values())[:GALLERY]
 
 
 def reference_machine_of(results: Results) -> Machine | None:

@@ -73,6 +73,13 @@ class Row:
         return (parity.reason if parity else "") or "no measures"
 
     @property
+    def failed_elsewhere(self) -> str:
+        """The failed gates that have no column of their own: `prompt sensitivity, not finite`."""
+        gates = self.artifact.parity.gates if self.artifact.parity else ()
+        failed = [g.measure for g in gates if g.passed is False and g.measure not in (IMAGE_PSNR, IMAGE_SSIM, X0_SQNR)]
+        return ", ".join(measure_name(measure) for measure in failed)
+
+    @property
     def untimed(self) -> str:
         """Why the row has no times, "" where it has them. An emulated time is not one."""
         latency = self.artifact.latency
