@@ -8,12 +8,15 @@ import pytest
 
 from edgestep.artifact import MANIFEST, BadInput, read_artifact
 from edgestep.quantize.calibration import calibration_sha256
-from edgestep.quantize.floats import STAYS_FLOAT
 from edgestep.quantize.run import QUANTIZERS, quantize, quantize_key
 from edgestep.quantize.schemes import SCHEMES, scheme_for
 from edgestep.runtimes.drawing import Drawer
 from tests.quantize.conftest import FORMS, cases, feeds_of, picture_psnr, sqnr
 from tests.runtimes.handmade import save_handmade
+
+PICTURE_DB, X0_DB = 36.0, 26.0
+"""Measured over 15 pictures of the random generator, worst of both formats: 39.9 and 29.9 dB. Its network's output is
+small beside k_z z, so these are higher than a trained generator's: a sanity bound, not a gate."""
 
 
 def test_every_scheme_has_its_quantizer():
@@ -58,19 +61,18 @@ def test_still_draws_the_parents_picture(float_artifact, w8a8, form):
                 assert sqnr(drawn.x0, again.x0) > X0_DB
 
 
-@pytest.mark.parametrize("form", ["onnx", "openvino"])
-def test_the_table_is_what_saves_x0(float_artifact, w8a8, tmp_path, form):
-    """Negative control: with conv_in and conv_out in INT8 as well, the amplified error must be seen."""
-    parent = float_artifact(form, "split")
-    rest = [row for row in STAYS_FLOAT if not row.pattern.endswith(("conv_in$", "conv_out$"))]
-    made = quantize(parent, scheme="w8a8", out=tmp_path / "naive", feeds=feeds_of(parent), table=rest)
-    assert made.key != read_artifact(w8a8(form, "split")).key
-    case = cases(made.contract, 1, seed=7)[0]
-    found = []
-    for folder in (parent, w8a8(form, "split"), tmp_path / "naive"):
-        with Drawer(folder, threads=1) as drawer:
-            found.append(drawer.draw(*case).x0)
-    assert sqnr(found[0], found[1]) > sqnr(found[0], found[2]) + 3
+def test_the_table_is_what_saves_x0(float_artifact, w8a8, tmp_path):
+    """Negative control: with every layer in INT8, the error that k_e amplifies must be seen."""
+    parent = float_artifact("onnx", "split")
+    made = quantize(parent, scheme="w8a8", out=tmp_path / "naive", feeds=feeds_of(parent), table=())
+    assert made.key != read_artifact(w8a8("onnx", "split")).key
+    median = {}
+    with Drawer(parent, threads=1) as one:
+        for folder in (w8a8("onnx", "split"), tmp_path / "naive"):
+            with Drawer(folder, threads=1) as other:
+                drawn = [(one.draw(*case).x0, other.draw(*case).x0) for case in cases(made.contract, 5, seed=7)]
+            median[folder.name] = np.median([sqnr(*pair) for pair in drawn])
+    assert median["onnx-split"] > median["naive"] + 1
 
 
 @pytest.mark.parametrize("form", ["onnx", "openvino"])
@@ -171,7 +173,3 @@ def feeds_of_handmade(folder: Path) -> dict[str, list[dict[str, np.ndarray]]]:
             for _ in range(2)
         ]
     return {"generator": [feeds["generator"] for feeds in drawn]}
-
-
-PICTURE_DB, X0_DB = 20.0, 8.0
-"""Loose: random weights that predict epsilon at t = 999, where k_e multiplies an error by 14.6."""
