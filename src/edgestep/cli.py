@@ -4,6 +4,7 @@ Exit status: 0 done, 1 a gate failed, 2 bad usage or bad input, with one line th
 """
 
 import errno
+import io
 import json
 import sys
 from dataclasses import asdict
@@ -32,6 +33,9 @@ Prompts = Annotated[Path | None, typer.Option(help="A text file, one prompt a li
 
 def main() -> None:
     """Run the command line; every error that a user can cause ends in one line on stderr and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a Windows console may lack a sign that a table uses
     try:
         status = app(standalone_mode=False)
     except BadInput as error:
@@ -171,6 +175,7 @@ def reference(
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda where there is one.")] = "auto",
     cases: Annotated[int, typer.Option(min=1, help="Cases: prompts x 2 noises.")] = 8,
     prompts: Prompts = None,
+    allow_pickle: AllowPickle = False,
     json_file: JsonFile = None,
 ) -> None:
     """Record what PyTorch draws, in fp32: the bundle that parity is judged against."""
@@ -184,6 +189,7 @@ def reference(
         cases=cases,
         out=out,
         prompts=_lines(prompts),
+        allow_pickle=allow_pickle,
         tell=teller(),
     )
     _write_json(json_file, plain_from(recorded.index))

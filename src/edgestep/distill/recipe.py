@@ -40,7 +40,7 @@ class EmojiRecipe:
     autoencoder_batch: int = 32
     autoencoder_lr: float = 2e-3
     variants: int = 6
-    teacher_steps: int = 3200
+    teacher_steps: int = 4200
     teacher_batch: int = 64
     teacher_lr: float = 1e-3
     pairs: int = 2560

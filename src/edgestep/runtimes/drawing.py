@@ -57,6 +57,8 @@ class Drawer:
                 session = open_session(runtime, folder / component.file, threads=threads, **options)
                 self._sessions[component.name] = stack.enter_context(session)
             self._open = stack.pop_all()
+        told = [getattr(session, "compile_s", None) for session in self._sessions.values()]
+        self.compile_s = sum(t for t in told if t is not None) if any(t is not None for t in told) else None
 
     def draw(self, input_ids: np.ndarray, noise: np.ndarray) -> Drawing:
         """Draw. `input_ids` int64 [B, T], `noise` float32 [B, C, h, w], standard normal; BadInput for others."""

@@ -17,9 +17,7 @@ def noise_from_file(path: Path, contract: OneStep) -> np.ndarray:
     try:
         noise = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise BadInput(
-            f"got {path}, which cannot be read ({error}); expected what numpy.save writes"
-        ) from error
+        raise BadInput(f"got {path}, which cannot be read ({error}); expected what numpy.save writes") from error
     expected = (1, *contract.latent_shape)
     if not isinstance(noise, np.ndarray) or noise.shape != expected or noise.dtype.kind != "f":
         shape, dtype = getattr(noise, "shape", "?"), getattr(noise, "dtype", type(noise).__name__)

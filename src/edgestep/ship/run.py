@@ -102,7 +102,13 @@ def _reference(
         shutil.rmtree(folder, ignore_errors=True)
         tell(f"reference: {request.cases} cases with PyTorch on {request.device}")
         record_reference(
-            request.checkpoint, device=request.device, cases=request.cases, out=folder, prompts=prompts, tell=tell
+            request.checkpoint,
+            device=request.device,
+            cases=request.cases,
+            out=folder,
+            prompts=prompts,
+            allow_pickle=request.allow_pickle,
+            tell=tell,
         )
         return key
 

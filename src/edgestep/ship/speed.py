@@ -1,7 +1,7 @@
 """Artifacts -> latencies, each in a fresh process, and the ratios that are measured interleaved in one run."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgestep import __version__
@@ -97,12 +97,16 @@ def _ratios(
     def artifact(job: Job) -> TimedJob:
         return artifact_job(job.folder(timing.out), threads=threads)
 
+    def compared(of: Job, over: TimedJob, name: str, rounds: int, runs: tuple[int, int]) -> Ratio:
+        measured = compare_interleaved(artifact(of), over, name=name, rounds=rounds, runs=runs, tell=tell).ratio
+        return replace(measured, of=of.name)  # the report's name, where the manifest has another
+
     def ratio(name: str, of: Job, over: TimedJob, over_key: str, rounds: int, runs: tuple[int, int]) -> Ratio:
         return stages.kept(
             f"ratio.{of.name}.over.{over_key[:12]}",
             timing.key(made[of.name].key, over_key, name),
             Ratio,
-            lambda: compare_interleaved(artifact(of), over, name=name, rounds=rounds, runs=runs, tell=tell).ratio,
+            lambda: compared(of, over, name, rounds, runs),
         )
 
     teacher, eager = (job(timing.checkpoint, threads=threads) for job in (teacher_job, eager_job))

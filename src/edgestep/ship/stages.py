@@ -40,6 +40,8 @@ class Stages:
             except (ValueError, KeyError, TypeError):
                 self.tell(f"{name}: the kept result cannot be read, doing it again")
         value = make()
+        if getattr(value, "failure", ""):
+            return value  # reported, but tried again next time
         path.parent.mkdir(exist_ok=True)
         aside = path.with_suffix(".partial")
         aside.write_text(json.dumps({"key": key, "value": plain_from(value)}, allow_nan=False))
