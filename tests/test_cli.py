@@ -159,3 +159,75 @@ def test_targets_lists_what_there_is(tmp_path: Path):
     rows = json.loads((tmp_path / "targets.json").read_text())
     assert [row["name"] for row in rows] == ["x86", "intel", "mac"]
     assert all(row["name"] in done.stdout for row in rows)
+
+
+@pytest.fixture(scope="module")
+def reference(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli") / "reference"
+    done = edgestep("reference", tiny, "--device", "cpu", "--cases", 4, "--out", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_parity_passes_a_true_artifact_and_its_json_makes_a_report(fused: Path, reference: Path, tmp_path: Path):
+    results = tmp_path / "parity.json"
+    done = edgestep("parity", fused, "--reference", reference, "--json", results)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "passed" in done.stdout
+    row = json.loads(results.read_text())["artifacts"][0]
+    assert row["parity"]["verdict"] == "passed"
+    assert {"measure", "worst", "limit", "case", "passed"} <= set(row["parity"]["gates"][0])
+    done = edgestep("report", results, "--out", tmp_path / "report.html")
+    assert done.returncode == 0, done.stderr
+    assert row["name"] in (tmp_path / "report.html").read_text()
+
+
+def test_parity_refuses_the_reference_of_another_checkpoint(fused: Path, reference: Path, tmp_path: Path):
+    swapped = tmp_path / "swapped"
+    shutil.copytree(reference, swapped)
+    index = json.loads((swapped / "reference.json").read_text())
+    index["checkpoint_sha256"] = "0" * 64
+    (swapped / "reference.json").write_text(json.dumps(index))
+    refused(edgestep("parity", fused, "--reference", swapped), "checkpoint", "expected")
+
+
+def test_parity_exits_with_1_when_a_gate_fails(fused: Path, reference: Path, tmp_path: Path):
+    import hashlib
+
+    from safetensors.numpy import load_file, save_file
+
+    turned = tmp_path / "turned"
+    shutil.copytree(reference, turned)
+    tensors = load_file(turned / "cases.safetensors")
+    tensors = {name: np.ascontiguousarray(v[:, ::-1]) if name.endswith(("image", "picture")) else v
+               for name, v in tensors.items()}  # fmt: skip
+    save_file(tensors, turned / "cases.safetensors")
+    index = json.loads((turned / "reference.json").read_text())
+    index["tensors_sha256"] = hashlib.sha256((turned / "cases.safetensors").read_bytes()).hexdigest()
+    (turned / "reference.json").write_text(json.dumps(index))
+    done = edgestep("parity", fused, "--reference", turned)
+    assert done.returncode == 1, done.stderr
+    assert "FAIL" in done.stdout
+
+
+def test_quantize_and_bench_against_the_parent(fused: Path, tmp_path: Path):
+    small, results = tmp_path / "small", tmp_path / "bench.json"
+    done = edgestep("quantize", fused, "--scheme", "w8a8", "--out", small)
+    assert done.returncode == 0, done.stderr
+    done = edgestep("bench", small, "--against", fused, "--threads", 1, "--json", results)
+    assert done.returncode == 0, done.stderr
+    raw = json.loads(results.read_text())
+    assert [row["scheme"] for row in raw["artifacts"]] == ["w8a8", "fp32"]
+    assert raw["ratios"][0]["ratio"] > 0
+    refused(edgestep("quantize", small, "--out", tmp_path / "again"), "w8a8")
+    refused(edgestep("quantize", fused, "--scheme", "w3", "--out", tmp_path / "again"), "'w3'")
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_shard_index_cannot_leave_its_folder(tiny: Path, tmp_path: Path):
+    folder = damaged(tiny, tmp_path)
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.rename(tmp_path / "outside.safetensors")
+    index = {"weight_map": {"conv_in.weight": "../../outside.safetensors"}}
+    weights.with_suffix(".safetensors.index.json").write_text(json.dumps(index))
+    refused(edgestep("inspect", folder), "inside")

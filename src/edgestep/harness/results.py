@@ -58,8 +58,8 @@ class ParityResult:
 class LatencyResult:
     """Seconds of one fresh process. `interval_s` is the 95 % bootstrap interval of the median `p50_s`.
 
-    `kind` is "real" or "emulated". `import_s` (the runtime's own import) is not part of `load_s`; `compile_s` is, and is None
-    where the runtime does not tell it from loading. `components` are medians in seconds by component name, with
+    `kind` is "real" or "emulated". `import_s` (the runtime's own import) is not part of `load_s`; `compile_s` is, and
+    is None where the runtime does not tell it from loading. `components` are medians in seconds by component name, with
     "rest" for what is outside the graphs. `machine` is where it was measured: results of several devices can be
     merged. `failure` is "" or says why there are no figures: they are NaN then.
     """

@@ -5,7 +5,8 @@ Weights use 7 of the 8 bits, as in ONNX and for the same reason: a CPU without V
 
 import io
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from edgestep.artifact import BadInput
 from edgestep.quantize.floats import STAYS_FLOAT, Quantized, StaysFloat, layers_named
 
 OPERATIONS = ("Convolution", "MatMul", "ScaledDotProductAttention")
+AUTOMATIC = re.compile(r"[A-Za-z]+_\d+")
+"""The names that OpenVINO gives: Constant_417280."""
 
 
 def quantize_openvino_w8a8(
@@ -31,7 +34,9 @@ def quantize_openvino_w8a8(
     """
     openvino, nncf = _packages()
     model = openvino.Core().read_model(source)
-    names = (op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() in OPERATIONS)
+    ops = model.get_ordered_ops()
+    known = {op.get_friendly_name() for op in ops}
+    names = (op.get_friendly_name() for op in ops if op.get_type_name() in OPERATIONS)
     layers = layers_named(source, names, table)
     with _quiet():
         quantized = nncf.quantize(
@@ -43,6 +48,7 @@ def quantize_openvino_w8a8(
             ignored_scope=nncf.IgnoredScope(names=list(layers.floats)),
             advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
         )
+    name_by_place(quantized, known)
     openvino.save_model(quantized, final, compress_to_fp16=False)
     return layers
 
@@ -50,6 +56,17 @@ def quantize_openvino_w8a8(
 def openvino_weight_files(source: Path) -> tuple[Path, ...]:
     """Return the .xml file and its .bin."""
     return source, source.with_suffix(".bin")
+
+
+def name_by_place(model: Any, known: Collection[str]) -> None:
+    """Number operations by their place in the graph that OpenVINO numbered by a counter of the process.
+
+    Same feeds, same bytes, whatever the process did before. Names among `known`, the parent's, stay.
+    """
+    for place, op in enumerate(model.get_ordered_ops()):
+        name = op.get_friendly_name()
+        if AUTOMATIC.fullmatch(name) and name not in known:
+            op.set_friendly_name(f"{op.get_type_name()}_w8a8_{place}")
 
 
 @contextmanager
