@@ -12,14 +12,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from edgestep.artifact import Artifact, BadInput, check_writable, read_artifact, tool_versions
 from edgestep.progress import teller
 from edgestep.targets import TARGETS, Target
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+UsageError: Any = typer.BadParameter.__base__
+"""Typer brings a click of its own since 0.26, and used click's before: this is the class in both."""
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 Checkpoint = Annotated[str, typer.Argument(help="A diffusers folder, a hub id, or 'emoji' (bundled).")]
 ArtifactFolder = Annotated[Path, typer.Argument(help="An artifact folder: one with edgestep.json.")]
@@ -37,13 +39,13 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a Windows console may lack a sign that a table uses
     try:
-        status = app(standalone_mode=False)
+        status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except BadInput as error:
         status = _complain(str(error))
-    except click.UsageError as error:
+    except UsageError as error:
         where = error.ctx.command_path if error.ctx else "edgestep"
         status = _complain(f"{error.format_message()} See '{where} --help'.")
-    except click.Abort:
+    except typer.Abort:
         status = 130
     except KeyboardInterrupt:
         status = _complain("interrupted; finished stages are kept, run the same command again to go on", 130)
