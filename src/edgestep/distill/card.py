@@ -29,6 +29,7 @@ def card_from_measures(data: Mapping[str, Any], measures: Mapping[str, Mapping[s
 
 TEMPLATE = """---
 license: cc-by-4.0
+family: emoji
 library_name: diffusers
 pipeline_tag: text-to-image
 ---
