@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgestep.artifact import sha256_of_json
+from edgestep.artifact import BadInput, sha256_of_json
 from edgestep.runtimes.drawing import Drawer
 from edgestep.runtimes.noise import noise_from_seed
 from edgestep.runtimes.tokenizer import ids_from_prompt
@@ -18,9 +18,13 @@ SEED = 7_000_000
 
 @dataclass(frozen=True)
 class Calibration:
-    """`count` prompts, evenly taken from a list, each with a noise of its own."""
+    """`count` prompts, evenly taken from a list, each with a noise of its own.
+
+    `strict`: the user named the prompts, one that does not fit the tokenizer is an error; else it is left out.
+    """
 
     prompts: tuple[str, ...]
+    strict: bool = True
 
     @property
     def sha256(self) -> str:
@@ -33,7 +37,12 @@ class Calibration:
         with Drawer(folder) as drawer:
             contract = drawer.artifact.contract
             for i, prompt in enumerate(self.prompts):
-                ids = ids_from_prompt(folder, contract, prompt)
+                try:
+                    ids = ids_from_prompt(folder, contract, prompt)
+                except BadInput:
+                    if self.strict:
+                        raise
+                    continue
                 for component, arrays in drawer.feeds(ids, noise_from_seed(SEED + i, contract.latent_shape)).items():
                     fed.setdefault(component, []).append(arrays)
         return fed
@@ -53,7 +62,7 @@ class Lazy:
         return self._feeds
 
 
-def calibration_from_prompts(prompts: Sequence[str], count: int) -> Calibration:
+def calibration_from_prompts(prompts: Sequence[str], count: int, *, strict: bool = True) -> Calibration:
     """Take `count` prompts, evenly spaced over the list, repeating it where it is shorter."""
     chosen = [prompts[(i * max(1, len(prompts) // count)) % len(prompts)] for i in range(count)]
-    return Calibration(tuple(chosen))
+    return Calibration(tuple(chosen), strict)

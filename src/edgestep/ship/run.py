@@ -62,7 +62,7 @@ def ship(request: ShipRequest, tell: Tell) -> Results:
     stages = Stages(request.out, tell)
     prompts = request.prompts or prompts_for(request.checkpoint)
     reference = _reference(request, checkpoint, stages, prompts, tell)
-    calibration = calibration_from_prompts(prompts, CALIBRATION_PROMPTS)
+    calibration = calibration_from_prompts(prompts, CALIBRATION_PROMPTS, strict=request.prompts is not None)
     jobs = jobs_from_targets(request.name, targets)
     made = _artifacts(request, jobs, checkpoint, calibration, stages, tell)
     shown = [job for job in jobs if job.shown]
