@@ -44,7 +44,7 @@ class File:
 
 @dataclass(frozen=True)
 class Component:
-    """One graph: `text_encoder`, `unet`, `vae_decoder` (split) or `generator` (fused); `file` is what a runtime opens."""
+    """One graph: text_encoder, unet, vae_decoder (split) or generator (fused); `file` is what a runtime opens."""
 
     name: str
     file: str
@@ -54,9 +54,9 @@ class Component:
 
 @dataclass(frozen=True)
 class OneStep:
-    """One step, one formula: x_in = k_in z, x0 = k_z z - k_e F(x_in, t, c), image = decode(x0 / latent_scale + latent_shift).
+    """One step, one formula: x_in = k_in z, x0 = k_z z - k_e F(x_in, t, c).
 
-    z is standard normal noise. `latent_shape` is (C, h, w), `image_size` is (H, W). `guidance` is always "none":
+    image = decode(x0 / latent_scale + latent_shift). z is standard normal noise. `latent_shape` is (C, h, w), `image_size` is (H, W). `guidance` is always "none":
     the generator is distilled, a client must not apply classifier-free guidance. `tokenizer_sha256` is the hash of
     tokenizer/tokenizer.json.
     """

@@ -1,4 +1,4 @@
-"""What a command says while it works: one line a step, with the time since it began. On stderr, plain off a terminal."""
+"""What a command says while it works, on stderr: one line a step, with the time since it began."""
 
 import sys
 import time
