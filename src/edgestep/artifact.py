@@ -129,12 +129,6 @@ def sha256_of_json(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def sha256_of_folder(folder: Path) -> str:
-    """Return one hash over the names and bytes of every file in a folder."""
-    names = sorted(p for p in folder.rglob("*") if p.is_file())
-    return sha256_of_json([[p.relative_to(folder).as_posix(), sha256_of_file(p)] for p in names])
-
-
 def tool_versions(*packages: str) -> dict[str, str]:
     """Return {package: version} of those of `packages` that are installed, edgestep always among them."""
     versions = {}
