@@ -56,9 +56,9 @@ class Component:
 class OneStep:
     """One step, one formula: x_in = k_in z, x0 = k_z z - k_e F(x_in, t, c).
 
-    image = decode(x0 / latent_scale + latent_shift). z is standard normal noise. `latent_shape` is (C, h, w), `image_size` is (H, W). `guidance` is always "none":
-    the generator is distilled, a client must not apply classifier-free guidance. `tokenizer_sha256` is the hash of
-    tokenizer/tokenizer.json.
+    image = decode(x0 / latent_scale + latent_shift). z is standard normal noise. `latent_shape` is (C, h, w),
+    `image_size` is (H, W). `guidance` is always "none": the generator is distilled, a client must not apply
+    classifier-free guidance. `tokenizer_sha256` is the hash of tokenizer/tokenizer.json.
     """
 
     family: str
