@@ -46,7 +46,7 @@ class EmojiRecipe:
     pairs: int = 2560
     pair_steps: int = 20
     regression_steps: int = 700
-    matching_steps: int = 600
+    matching_steps: int = 300
     student_batch: int = 48
     student_lr: float = 1e-4
     fake_lr: float = 2e-4

@@ -33,6 +33,8 @@ def quantize_openvino_w8a8(
     names: nothing would then keep conv_in and conv_out float.
     """
     openvino, nncf = _packages()
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+
     model = openvino.Core().read_model(source)
     ops = model.get_ordered_ops()
     known = {op.get_friendly_name() for op in ops}
@@ -46,7 +48,12 @@ def quantize_openvino_w8a8(
             subset_size=len(feeds),
             model_type=nncf.ModelType.TRANSFORMER,
             ignored_scope=nncf.IgnoredScope(names=list(layers.floats)),
-            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                overflow_fix=nncf.OverflowFix.ENABLE,
+                # The default means the ranges over the samples: it cut off the prompt with the largest activations.
+                # Emoji UNet: worst x0 18.8 -> 22.2 dB, median 29.9 -> 34.9 dB.
+                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+            ),
         )
     name_by_place(quantized, known)
     openvino.save_model(quantized, final, compress_to_fp16=False)
