@@ -68,8 +68,8 @@ listed below come out as something near them, or as blobs. Data: no person's lik
 the teacher's pairs, distribution matching (DMD's objective, DMD2's two time scales). Sizes and rates: `recipe.py`.
 
 The bundled weights took two hours on two CPU cores that had other work to do as well: autoencoder 26 minutes,
-teacher 66, pairs 5, regression 7, matching 17. The teacher was stopped and resumed a few times with another number of steps,
-so its learning rate did not follow one cosine. It is the limit: the student draws as its teacher does.
+teacher 66, pairs 5, regression 7, matching 17. The teacher was stopped and resumed a few times with another number of
+steps, so its learning rate did not follow one cosine. It is the limit: the student draws as its teacher does.
 
 ## Concepts
 
