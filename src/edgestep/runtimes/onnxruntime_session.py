@@ -48,6 +48,9 @@ class OnnxRuntimeSession:
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = 3  # errors only: warnings about folded initialisers are not for the user
+        # Threads spin while a run lasts, and no longer: the pools of a split artifact's three sessions would otherwise
+        # fight for the cores. Emoji fp32 split on 2 cores: 22.6 -> 8.2 ms; fused: unchanged.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         if threads is not None:
             options.intra_op_num_threads = threads
             options.inter_op_num_threads = 1
