@@ -57,3 +57,25 @@ def test_no_machine_path_and_no_registry_host_in_the_sources():
     for path in [*SOURCES, *ROOT.glob("*.md"), *ROOT.glob("*.toml"), ROOT / "Makefile", ROOT / ".ci" / "run"]:
         text = path.read_text()
         assert not [host for host in hosts if host in text], path
+
+
+def test_a_report_without_jinja2_says_what_to_install(tmp_path: Path):
+    code = (
+        "import sys\n"
+        "sys.modules['jinja2'] = sys.modules['markupsafe'] = None\n"
+        "from pathlib import Path\n"
+        "from edgestep.artifact import BadInput\n"
+        "from edgestep.harness.machine import machine_here\n"
+        "from edgestep.harness.report import write_report\n"
+        "from edgestep.harness.results import Results\n"
+        "try:\n"
+        "    write_report(Results(machine_here(), {}), Path(sys.argv[1]))\n"
+        "except BadInput as error:\n"
+        "    sys.exit(0 if 'pip install' in str(error) else 1)\n"
+        "sys.exit(2)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "r.html")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -28,9 +28,10 @@ def text_from_latency(latency: LatencyResult) -> str:
     """Return load, first run, warm quantiles and memory on one line, or why there are none."""
     if latency.failure:
         return f"not timed: {latency.failure}"
+    low, high = (time_text(bound) for bound in latency.interval_s)
     return (
         f"{latency.kind}, load {time_text(latency.load_s)}, first {time_text(latency.first_s)}, "
-        f"p50 {time_text(latency.p50_s)} ({interval_text(latency.interval_s)} s), p90 {time_text(latency.p90_s)}, "
+        f"p50 {time_text(latency.p50_s)} ({low} – {high}), p90 {time_text(latency.p90_s)}, "
         f"p99 {time_text(latency.p99_s)}, peak {size_text(latency.peak_anonymous_bytes)} anonymous, "
         f"{latency.threads} threads"
     )

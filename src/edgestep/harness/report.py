@@ -91,6 +91,7 @@ def html_from_results(
     results: Results, folder: Path, *, command: str = "", made: str = "", twin: str = "report.json"
 ) -> str:
     """Return the page; pictures are read relative to `folder`."""
+    environment = _environment()  # first: it says what to install where jinja2 is missing
     rows = rows_from_results(results)
     values = {
         "results": results,
@@ -104,7 +105,7 @@ def html_from_results(
         **_pictures(results, rows, folder),
         "notes": notes_for(results, rows),
     }
-    return _environment().get_template("report.html.j2").render(values)
+    return environment.get_template("report.html.j2").render(values)
 
 
 def _environment() -> Any:
