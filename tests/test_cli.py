@@ -12,7 +12,7 @@ from PIL import Image
 
 
 def edgestep(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "ignore", "-m", "edgestep.cli", *map(str, words)]
+    command = [sys.executable, "-m", "edgestep.cli", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
 
 
@@ -31,6 +31,7 @@ def fused(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cli") / "fused"
     done = edgestep("export", tiny, "--format", "onnx", "--layout", "fused", "--out", folder)
     assert done.returncode == 0, done.stderr
+    assert all(line.startswith("[") for line in done.stderr.splitlines()), done.stderr  # no library's chatter
     return folder
 
 
@@ -166,6 +167,7 @@ def reference(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cli") / "reference"
     done = edgestep("reference", tiny, "--device", "cpu", "--cases", 4, "--out", folder)
     assert done.returncode == 0, done.stderr
+    assert all(line.startswith("[") for line in done.stderr.splitlines()), done.stderr  # no library's chatter
     return folder
 
 

@@ -6,7 +6,9 @@ Exit status: 0 done, 1 a gate failed, 2 bad usage or bad input, with one line th
 import errno
 import io
 import json
+import os
 import sys
+import warnings
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,9 +37,7 @@ Prompts = Annotated[Path | None, typer.Option(help="A text file, one prompt a li
 
 def main() -> None:
     """Run the command line; every error that a user can cause ends in one line on stderr and exit status 2."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a Windows console may lack a sign that a table uses
+    _prepare_streams()
     try:
         status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except BadInput as error:
@@ -57,6 +57,17 @@ def main() -> None:
             "free some, or choose another --out; finished stages are kept"
         )
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _prepare_streams() -> None:
+    """Keep libraries' chatter out of stderr unless -W or their own variables ask for it; survive a small code page."""
+    for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
+        os.environ.setdefault(name, "error")
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a Windows console may lack a sign that a table uses
 
 
 def _complain(line: str, status: int = 2) -> int:
