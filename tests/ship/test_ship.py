@@ -45,6 +45,7 @@ def test_a_killed_run_is_gone_on_with(shipped):
     out, done = shipped
     assert done.returncode in (0, 1), done.stderr
     assert "kept from the last run" in done.stderr
+    assert not list(out.rglob(".*partial*"))  # nor what the killed run left aside
     results = read_results(out / "report.json")
     names = {artifact.name for artifact in results.artifacts}
     assert names == {f"tiny-onnx-{s}{layout}" for s in ("fp32", "fp16", "w8a8") for layout in ("", "-fused")}

@@ -19,6 +19,9 @@ from edgestep.distill.concepts import concepts_from_packages
 from edgestep.distill.progress import track
 from edgestep.distill.recipe import PACKAGES, EmojiRecipe
 
+MEMBERS = ("icons", "metadata", "info", "package")
+"""The JSON files of an icon package that are read."""
+
 
 def fetch_packages(folder: Path) -> None:
     """Put each icon package's tarball into `folder`, by name, through npm. Tarballs that are there stay."""
@@ -31,7 +34,11 @@ def fetch_packages(folder: Path) -> None:
             "install Node.js, or put the tarballs there"
         )
     for name in missing:
-        subprocess.run([str(npm), "pack", "--silent", name], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        done = subprocess.run([str(npm), "pack", "--silent", name], cwd=folder, check=False, capture_output=True)
+        if done.returncode:
+            raise BadInput(
+                f"got no {name} from npm; expected its tarball in {folder}; check the network, or put it there"
+            )
 
 
 def tarball_pattern(style: str) -> str:
@@ -41,17 +48,17 @@ def tarball_pattern(style: str) -> str:
 
 def read_package(tarball: Path) -> dict:
     """Return {"icons", "aliases", "categories", "size", "version", "licence"} of one icon package."""
-    with tarfile.open(tarball) as tar:
-        icons = _member_json(tar, "package/icons.json")
-        metadata = _member_json(tar, "package/metadata.json")
-        info = _member_json(tar, "package/info.json")
-        version = _member_json(tar, "package/package.json")["version"]
+    try:
+        with tarfile.open(tarball) as tar:
+            icons, metadata, info, package = (_member_json(tar, f"package/{name}.json") for name in MEMBERS)
+    except (tarfile.TarError, KeyError, ValueError, EOFError, OSError) as error:
+        raise BadInput(f"got {tarball}, no iconify package ({error}); remove it: it is downloaded again") from error
     return {
         "icons": {name: icon["body"] for name, icon in icons["icons"].items()},
         "aliases": {name: alias["parent"] for name, alias in icons.get("aliases", {}).items()},
         "categories": metadata.get("categories", {}),
         "size": icons.get("width", 16),
-        "version": version,
+        "version": package["version"],
         "licence": info["license"]["spdx"],
     }
 
@@ -59,7 +66,7 @@ def read_package(tarball: Path) -> dict:
 def _member_json(tar: tarfile.TarFile, name: str) -> dict:
     member = tar.extractfile(name)
     if member is None:
-        raise BadInput(f"got {tar.name} without {name}; expected an iconify package; download it again")
+        raise KeyError(f"{name} is no file")
     return json.load(member)
 
 

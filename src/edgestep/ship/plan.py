@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgestep.quantize.schemes import SCHEMES
 from edgestep.targets import Target
-
-QUANTIZED = ("w8a8",)
-"""Schemes that are made from an fp32 artifact; the others are exported."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,7 @@ def jobs_from_targets(checkpoint_name: str, targets: Sequence[Target]) -> list[J
 
 
 def _job(checkpoint_name: str, target: Target, scheme: str, layout: str) -> Job:
+    # what `quantize` has a scheme for is made from an fp32 artifact, the rest is exported
     suffix = "" if layout == "split" else f"-{layout}"
-    parent = f"{checkpoint_name}-{target.format}-fp32{suffix}" if scheme in QUANTIZED else ""
+    parent = f"{checkpoint_name}-{target.format}-fp32{suffix}" if scheme in SCHEMES else ""
     return Job(f"{checkpoint_name}-{target.format}-{scheme}{suffix}", target, scheme, layout, parent)
