@@ -94,7 +94,7 @@ def ship(
     json_file: JsonFile = None,
 ) -> int:
     """Export, quantize, check, time and report: the main job. Run again, it keeps what is finished."""
-    from edgestep.export.checkpoint import checkpoint_folder
+    from edgestep.export.source.checkpoint import checkpoint_folder
     from edgestep.harness.markdown import markdown_from_results
     from edgestep.harness.results import FAILED, write_results
     from edgestep.ship.run import ShipRequest
@@ -126,8 +126,8 @@ def ship(
 @app.command()
 def inspect(checkpoint: Checkpoint, allow_pickle: AllowPickle = False, json_file: JsonFile = None) -> None:
     """Tell what a checkpoint is: family, timestep, formula, sizes, what folds, what memory export needs."""
-    from edgestep.export.checkpoint import checkpoint_folder, open_checkpoint
     from edgestep.export.inspect import inspect_checkpoint, text_from_inspection
+    from edgestep.export.source.checkpoint import checkpoint_folder, open_checkpoint
     from edgestep.harness.plain import plain_from
 
     inspection = inspect_checkpoint(open_checkpoint(checkpoint_folder(checkpoint), allow_pickle=allow_pickle))
@@ -146,8 +146,8 @@ def export(
     json_file: JsonFile = None,
 ) -> None:
     """Export a checkpoint to one artifact."""
-    from edgestep.export.checkpoint import checkpoint_folder, open_checkpoint
     from edgestep.export.run import export as run_export
+    from edgestep.export.source.checkpoint import checkpoint_folder, open_checkpoint
 
     opened = open_checkpoint(checkpoint_folder(checkpoint), allow_pickle=allow_pickle)
     target = next((t.name for t in TARGETS.values() if t.format == format), "")
@@ -193,7 +193,7 @@ def reference(
     json_file: JsonFile = None,
 ) -> None:
     """Record what PyTorch draws, in fp32: the bundle that parity is judged against."""
-    from edgestep.export.checkpoint import checkpoint_folder
+    from edgestep.export.source.checkpoint import checkpoint_folder
     from edgestep.harness.plain import plain_from
     from edgestep.harness.reference import record_reference
 

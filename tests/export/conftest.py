@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from edgestep.artifact import Artifact, OneStep
-from edgestep.export.checkpoint import Checkpoint, open_checkpoint
-from edgestep.export.contract import contract_from_checkpoint
-from edgestep.export.graphs import Graphs
+from edgestep.export.graph.graphs import Graphs
+from edgestep.export.recipe.contract import contract_from_checkpoint
 from edgestep.export.run import export
+from edgestep.export.source.checkpoint import Checkpoint, open_checkpoint
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from edgestep.artifact import BadInput
-from edgestep.export.checkpoint import checkpoint_folder, open_checkpoint
-from edgestep.export.contract import contract_from_checkpoint
 from edgestep.export.inspect import inspect_checkpoint, text_from_inspection
+from edgestep.export.recipe.contract import contract_from_checkpoint
+from edgestep.export.source.checkpoint import checkpoint_folder, open_checkpoint
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
@@ -81,7 +81,7 @@ def test_pickles_load_when_allowed(copy: Path):
     import torch
     from safetensors.torch import load_file
 
-    from edgestep.export.torch_models import load_models
+    from edgestep.export.graph.torch_models import load_models
 
     torch.save(load_file(copy / UNET), copy / "unet/diffusion_pytorch_model.bin")
     for component in ("text_encoder", "vae"):
@@ -98,7 +98,7 @@ def test_pickles_load_when_allowed(copy: Path):
 def test_missing_and_nonfinite_weights_are_refused(copy: Path):
     from safetensors.torch import load_file, save_file
 
-    from edgestep.export.torch_models import load_models
+    from edgestep.export.graph.torch_models import load_models
 
     weights = load_file(copy / UNET)
     save_file({k: v for k, v in weights.items() if k != "conv_out.weight"}, copy / UNET)
@@ -136,7 +136,7 @@ def test_tokenizer_json_is_made_where_there_is_none(copy: Path):
     from tokenizers import Tokenizer
     from transformers import CLIPTokenizer
 
-    from edgestep.export.tokenizer import tokenizer_json
+    from edgestep.export.source.tokenizer import tokenizer_json
 
     (copy / "tokenizer/tokenizer.json").unlink()
     made = Tokenizer.from_str(tokenizer_json(copy / "tokenizer").decode())
@@ -158,7 +158,7 @@ def test_inspection_counts_what_torch_counts(tiny: Path):
 
 def test_inspecting_needs_no_torch(emoji: Path):
     script = (
-        "import sys\nfrom pathlib import Path\nfrom edgestep.export.checkpoint import open_checkpoint\n"
+        "import sys\nfrom pathlib import Path\nfrom edgestep.export.source.checkpoint import open_checkpoint\n"
         "from edgestep.export.inspect import inspect_checkpoint\n"
         f"inspect_checkpoint(open_checkpoint(Path({str(emoji)!r})))\n"
         "assert not {'torch', 'diffusers', 'onnx'} & set(sys.modules)\n"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgestep.artifact import BadInput, read_artifact
-from edgestep.export.coreml_from_torch import check_package, import_coremltools, silenced
+from edgestep.export.coreml.coreml_from_torch import check_package, import_coremltools, silenced
 
 pytest.importorskip("coremltools")
 

@@ -6,9 +6,9 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from edgestep.export.checkpoint import open_checkpoint
-from edgestep.export.contract import contract_from_checkpoint
+from edgestep.export.recipe.contract import contract_from_checkpoint
 from edgestep.export.run import export
+from edgestep.export.source.checkpoint import open_checkpoint
 from tests.export.conftest import worst_level
 
 PROMPT = "a red heart"

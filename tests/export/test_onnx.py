@@ -11,9 +11,9 @@ import onnxruntime
 import pytest
 
 from edgestep.artifact import BadInput, read_artifact
-from edgestep.export.checkpoint import open_checkpoint
-from edgestep.export.graphs import Graphs
+from edgestep.export.graph.graphs import Graphs
 from edgestep.export.run import export, export_key
+from edgestep.export.source.checkpoint import open_checkpoint
 from tests.export.conftest import Feeds, sqnr_db, worst_level
 
 
@@ -59,7 +59,7 @@ def test_folding_the_timestep_changes_nothing_but_rounding(tiny: Path):
     import torch
     from diffusers import UNet2DConditionModel
 
-    from edgestep.export.fold import fold_timestep
+    from edgestep.export.graph.fold import fold_timestep
 
     unet = UNet2DConditionModel.from_pretrained(tiny / "unet", torch_dtype=torch.float32).eval()
     generator = torch.Generator().manual_seed(0)
@@ -157,7 +157,7 @@ def test_other_predictions_keep_their_formula(tmp_path: Path, prediction_type: s
     import torch
     from diffusers import DDPMScheduler, UNet2DConditionModel
 
-    from edgestep.export.contract import contract_from_checkpoint
+    from edgestep.export.recipe.contract import contract_from_checkpoint
     from tests.tiny import save_tiny_checkpoint
 
     save_tiny_checkpoint(tmp_path / "other", prediction_type=prediction_type)

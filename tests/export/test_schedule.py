@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from edgestep.artifact import BadInput
-from edgestep.export.schedule import step_from_scheduler
+from edgestep.export.recipe.schedule import step_from_scheduler
 
 SD = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 TRAILING = {**SD, "clip_sample": False, "timestep_spacing": "trailing"}

@@ -31,10 +31,10 @@ def reference(bundle_folder: Path) -> Reference:
 @pytest.fixture(scope="session")
 def artifacts(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `split` and `fused`: ONNX fp32."""
-    from edgestep.export.checkpoint import open_checkpoint
-    from edgestep.export.contract import contract_from_checkpoint
-    from edgestep.export.graphs import Graphs
+    from edgestep.export.graph.graphs import Graphs
+    from edgestep.export.recipe.contract import contract_from_checkpoint
     from edgestep.export.run import export
+    from edgestep.export.source.checkpoint import open_checkpoint
 
     folder, checkpoint = tmp_path_factory.mktemp("artifacts"), open_checkpoint(tiny)
     graphs = Graphs(checkpoint, contract_from_checkpoint(checkpoint), lambda _: None)  # captured once for both

@@ -46,7 +46,7 @@ def test_x0_is_the_closed_form(torch_tiny, reference):
 
 
 def test_the_bundle_says_what_drew_it(reference, bundle_folder, tiny):
-    from edgestep.export.checkpoint import open_checkpoint
+    from edgestep.export.source.checkpoint import open_checkpoint
 
     index = reference.index
     assert index.checkpoint_sha256 == open_checkpoint(tiny).sha256

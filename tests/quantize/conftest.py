@@ -38,10 +38,10 @@ def feeds_of(folder: Path, count: int = 6, seed: int = 0) -> dict[str, list[dict
 @pytest.fixture(scope="session")
 def float_artifact(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Return (format, layout, precision) -> the folder of the tiny checkpoint's export, made when first asked for."""
-    from edgestep.export.checkpoint import open_checkpoint
-    from edgestep.export.contract import contract_from_checkpoint
-    from edgestep.export.graphs import Graphs
+    from edgestep.export.graph.graphs import Graphs
+    from edgestep.export.recipe.contract import contract_from_checkpoint
     from edgestep.export.run import export
+    from edgestep.export.source.checkpoint import open_checkpoint
 
     checkpoint = open_checkpoint(tiny)
     graphs = Graphs(checkpoint, contract_from_checkpoint(checkpoint))

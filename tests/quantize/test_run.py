@@ -93,8 +93,8 @@ def test_openvino_takes_float16_storage(float_artifact, tmp_path):
 
 
 def test_the_bundled_generator_shrinks_to_a_third(emoji, tmp_path):
-    from edgestep.export.checkpoint import open_checkpoint
     from edgestep.export.run import export
+    from edgestep.export.source.checkpoint import open_checkpoint
 
     parent = tmp_path / "emoji"
     whole = export(open_checkpoint(emoji), format="onnx", precision="fp32", layout="fused", target="x86", out=parent)

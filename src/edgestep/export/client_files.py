@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from edgestep.export.checkpoint import Checkpoint
-from edgestep.export.openvino_tokenizer import write_openvino_tokenizer
-from edgestep.export.tokenizer import tokenizer_json
+from edgestep.export.openvino.tokenizer import write_openvino_tokenizer
+from edgestep.export.source.checkpoint import Checkpoint
+from edgestep.export.source.tokenizer import tokenizer_json
 
 TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgestep.artifact import OneStep
-from edgestep.export.checkpoint import PICKLES, Checkpoint
-from edgestep.export.contract import contract_from_checkpoint
-from edgestep.export.safetensors_header import Weight, read_header
+from edgestep.export.recipe.contract import contract_from_checkpoint
+from edgestep.export.source.checkpoint import PICKLES, Checkpoint
+from edgestep.export.source.safetensors_header import Weight, read_header
 
 RUNTIME_BYTES = 900_000_000
 """What Python, torch, diffusers, onnx and openvino take with no model loaded."""

@@ -18,13 +18,13 @@ from edgestep.artifact import (
     written_aside,
 )
 from edgestep.export.card import card_from_artifact
-from edgestep.export.checkpoint import Checkpoint
 from edgestep.export.client_files import write_client_files, write_tokenizer
-from edgestep.export.contract import contract_from_checkpoint
-from edgestep.export.coreml_folder import write_coreml
-from edgestep.export.graphs import LAYOUTS, Graphs
-from edgestep.export.onnx_folder import write_onnx
-from edgestep.export.openvino_folder import write_openvino
+from edgestep.export.coreml.folder import write_coreml
+from edgestep.export.graph.graphs import LAYOUTS, Graphs
+from edgestep.export.onnx.folder import write_onnx
+from edgestep.export.openvino.folder import write_openvino
+from edgestep.export.recipe.contract import contract_from_checkpoint
+from edgestep.export.source.checkpoint import Checkpoint
 
 REVISION = 1
 """Part of every key: raise it when what export writes changes, so that artifacts made before are not reused."""

@@ -62,7 +62,7 @@ def record_reference(
     BadInput for a folder that is no checkpoint, a device that is not there, a prompt that does not fit, or an `out`
     that is not empty.
     """
-    from edgestep.export.checkpoint import open_checkpoint
+    from edgestep.export.source.checkpoint import open_checkpoint
 
     check_writable(out)
     sha256 = open_checkpoint(checkpoint_folder, allow_pickle=allow_pickle).sha256

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from edgestep import __version__
 from edgestep.artifact import Artifact, sha256_of_json, tool_versions
-from edgestep.export.checkpoint import Checkpoint, open_checkpoint
-from edgestep.export.contract import contract_from_checkpoint
-from edgestep.export.graphs import Graphs
+from edgestep.export.graph.graphs import Graphs
+from edgestep.export.recipe.contract import contract_from_checkpoint
 from edgestep.export.run import export, export_key
+from edgestep.export.source.checkpoint import Checkpoint, open_checkpoint
 from edgestep.harness.bundle import Reference, read_reference
 from edgestep.harness.machine import machine_here
 from edgestep.harness.parity import draw_and_check

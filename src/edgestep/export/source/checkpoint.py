@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgestep.artifact import BadInput, inside, sha256_of_file, sha256_of_json
-from edgestep.export.safetensors_header import read_header
+from edgestep.export.source.safetensors_header import read_header
 
 PIPELINES = ("StableDiffusionPipeline",)
 CLASSES = {"text_encoder": "CLIPTextModel", "unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}

@@ -12,10 +12,10 @@ from xml.etree import ElementTree
 import numpy as np
 
 from edgestep.artifact import BadInput
-from edgestep.export.onnx_from_torch import save_onnx
+from edgestep.export.onnx.onnx_from_torch import save_onnx
 
 EDGES = ("unet.conv_in", "unet.conv_out")
-"""Stay float32, as in export/half.py."""
+"""Stay float32, as in export/onnx/half.py."""
 SUFFIX = "/compressed"
 
 

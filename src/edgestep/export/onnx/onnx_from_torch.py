@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from edgestep.artifact import BadInput
-from edgestep.export.graphs import Graphs
-from edgestep.export.torch_models import quiet
+from edgestep.export.graph.graphs import Graphs
+from edgestep.export.graph.torch_models import quiet
 
 OPSET = 20
 EXTERNAL_ABOVE = 1_500_000_000

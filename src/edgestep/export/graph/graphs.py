@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from edgestep.artifact import Component, OneStep, TensorSpec
-from edgestep.export.checkpoint import Checkpoint
-from edgestep.export.fold import fold_timestep
-from edgestep.export.torch_models import TorchModels, load_models, quiet
+from edgestep.export.graph.fold import fold_timestep
+from edgestep.export.graph.torch_models import TorchModels, load_models, quiet
+from edgestep.export.source.checkpoint import Checkpoint
 
 LAYOUTS = {"split": ("text_encoder", "unet", "vae_decoder"), "fused": ("generator",)}
 """Layout -> its graphs."""

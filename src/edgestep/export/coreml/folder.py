@@ -6,8 +6,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from edgestep.artifact import Component, TensorSpec
-from edgestep.export.coreml_from_torch import check_package, coreml_from_torch, save_coreml
-from edgestep.export.graphs import Graphs
+from edgestep.export.coreml.coreml_from_torch import check_package, coreml_from_torch, save_coreml
+from edgestep.export.graph.graphs import Graphs
 
 
 def write_coreml(folder: Path, graphs: Graphs, names: tuple[str, ...], precision: str) -> tuple[Component, ...]:

@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgestep.artifact import Component
-from edgestep.export.graphs import Graphs
-from edgestep.export.half import half_from_onnx
-from edgestep.export.onnx_from_torch import onnx_from_torch, save_onnx
+from edgestep.export.graph.graphs import Graphs
+from edgestep.export.onnx.half import half_from_onnx
+from edgestep.export.onnx.onnx_from_torch import onnx_from_torch, save_onnx
 
 
 def write_onnx(folder: Path, graphs: Graphs, names: tuple[str, ...], precision: str) -> tuple[Component, ...]:

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgestep.artifact import BadInput, OneStep
-from edgestep.export.checkpoint import Checkpoint
-from edgestep.export.schedule import step_from_scheduler
-from edgestep.export.tokenizer import special_token_ids, tokenizer_json
+from edgestep.export.recipe.schedule import step_from_scheduler
+from edgestep.export.source.checkpoint import Checkpoint
+from edgestep.export.source.tokenizer import special_token_ids, tokenizer_json
 
 BASES = {768: "sd15", 1024: "sd21"}
 """Width of the text embeddings -> the family that has it."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgestep.artifact import BadInput
-from edgestep.export.checkpoint import Checkpoint
+from edgestep.export.source.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)

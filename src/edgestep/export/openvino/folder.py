@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgestep.artifact import Component
-from edgestep.export.graphs import Graphs
-from edgestep.export.onnx_from_torch import onnx_from_torch
-from edgestep.export.openvino_from_onnx import openvino_from_onnx, save_openvino
+from edgestep.export.graph.graphs import Graphs
+from edgestep.export.onnx.onnx_from_torch import onnx_from_torch
+from edgestep.export.openvino.openvino_from_onnx import openvino_from_onnx, save_openvino
 
 
 def write_openvino(folder: Path, graphs: Graphs, names: tuple[str, ...], precision: str) -> tuple[Component, ...]:

@@ -1,0 +1,1 @@
+"""Checkpoint and contract -> captured torch graphs, their weights not in memory."""

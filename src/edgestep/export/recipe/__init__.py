@@ -1,0 +1,1 @@
+"""Checkpoint -> the OneStep contract: family, timestep, formula, loop."""
