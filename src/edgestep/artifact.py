@@ -53,12 +53,47 @@ class Component:
 
 
 @dataclass(frozen=True)
+class Tokens:
+    """A second tokenizer: its folder, the input that its ids feed, what it pads to, and its special tokens."""
+
+    folder: str
+    input: str
+    prompt_tokens: int
+    bos_token_id: int
+    eos_token_id: int
+    pad_token_id: int
+    tokenizer_sha256: str
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """A later step of a 2- or 4-step student: z' = m_z z + m_x x0 + m_n n, then x0' = k_z z' - k_e F(k_in z', t, c).
+
+    z and x0 are those of the step before, n is fresh standard normal noise (not used where m_n is 0).
+    """
+
+    timestep: float
+    k_in: float
+    k_z: float
+    k_e: float
+    m_z: float
+    m_x: float
+    m_n: float
+
+
+@dataclass(frozen=True)
 class OneStep:
     """One step, one formula: x_in = k_in z, x0 = k_z z - k_e F(x_in, t, c).
 
     image = decode(x0 / latent_scale + latent_shift). z is standard normal noise. `latent_shape` is (C, h, w),
     `image_size` is (H, W). `guidance` is always "none": the generator is distilled, a client must not apply
     classifier-free guidance. `tokenizer_sha256` is the hash of tokenizer/tokenizer.json.
+
+    `base`: the pipeline that it comes from, which says how a prompt becomes inputs: sd (one CLIP), sdxl (two CLIPs and
+    pooled embeddings), pixart (T5 and its attention mask), sana (Gemma 2 and its mask). `more_tokenizers`: the second
+    CLIP's of sdxl. `guidance_embedding`: the guidance scale that an LCM's network was told, folded in.
+    `prompt_prefix`: text that goes before every prompt (sana). `decoder`: "vae", or "tiny" for an approximation of it.
+    `next_steps`: empty for one step, else the loop.
     """
 
     family: str
@@ -77,6 +112,12 @@ class OneStep:
     pad_token_id: int
     tokenizer_sha256: str
     guidance: str = "none"
+    base: str = "sd"
+    more_tokenizers: tuple[Tokens, ...] = ()
+    guidance_embedding: float | None = None
+    prompt_prefix: str = ""
+    decoder: str = "vae"
+    next_steps: tuple[NextStep, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -186,8 +227,12 @@ def _artifact_from_json(raw: dict[str, Any]) -> Artifact:
     )
     one_step = _fitting(OneStep, raw["contract"])
     one_step["latent_shape"], one_step["image_size"] = tuple(one_step["latent_shape"]), tuple(one_step["image_size"])
+    one_step["more_tokenizers"] = tuple(Tokens(**_fitting(Tokens, t)) for t in one_step.get("more_tokenizers", ()))
+    one_step["next_steps"] = tuple(NextStep(**_fitting(NextStep, n)) for n in one_step.get("next_steps", ()))
     contract = OneStep(**one_step)
-    if not all(math.isfinite(v) for v in (contract.k_in, contract.k_z, contract.k_e, contract.latent_scale)):
+    constants = [contract.k_in, contract.k_z, contract.k_e, contract.latent_scale]
+    constants += [value for step in contract.next_steps for value in asdict(step).values()]
+    if not all(math.isfinite(v) for v in constants):
         raise ValueError("a constant of the contract is not finite")
     rest = _fitting(Artifact, raw)
     rest |= {

@@ -15,11 +15,12 @@ LONGEST_HEADER = 100_000_000
 
 @dataclass(frozen=True)
 class Weight:
-    """One tensor of a file: `Weight("conv_in.weight", "F16", (320, 4, 3, 3))`."""
+    """One tensor of a file: `Weight("conv_in.weight", "F16", (320, 4, 3, 3), 1024)`; `offset` is in bytes from 0."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
+    offset: int
 
     @property
     def elements(self) -> int:
@@ -43,7 +44,10 @@ def read_header(path: Path) -> tuple[Weight, ...]:
         raw = file.read(length)
     try:
         entries = {name: entry for name, entry in json.loads(raw).items() if name != "__metadata__"}
-        weights = tuple(Weight(n, e["dtype"], tuple(e["shape"])) for n, e in sorted(entries.items()))
+        weights = tuple(
+            Weight(n, e["dtype"], tuple(e["shape"]), 8 + length + int(e["data_offsets"][0]))
+            for n, e in sorted(entries.items())
+        )
         ends = [(int(e["data_offsets"][0]), int(e["data_offsets"][1])) for _, e in sorted(entries.items())]
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise _broken(path, f"a header that is not one ({error})") from error
