@@ -17,9 +17,12 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from diffusers import (
+    DDPMScheduler,
     EulerDiscreteScheduler,
     LatentConsistencyModelPipeline,
     LCMScheduler,
+    PixArtAlphaPipeline,
+    SanaSprintPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     TCDScheduler,
@@ -35,14 +38,18 @@ from tests.family_models import (
     new_sdxl_unet,
     write_kohya_lora,
     write_lcm,
+    write_scheduler,
     write_sd15,
     write_sd21,
     write_sdxl,
     write_weights,
 )
+from tests.family_transformers import LINEAR_BETAS, human_instruction, new_pixart, write_pixart, write_sana_sprint
 
 GUIDED_BY_LCM = 8.5
 """The guidance scale that LatentConsistencyModelPipeline tells its network by default."""
+GUIDED_BY_SANA = 4.5
+"""The guidance scale that SanaSprintPipeline tells its network by default."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +83,7 @@ class FamilyCase:
 
     def recipe(self, source: Source, prompt: str, noise: torch.Tensor, more_noise: torch.Tensor | None = None) -> Drawn:
         """Draw as published: float32 [1, C, h, w] standard normal; `more_noise` [n-1, 1, C, h, w] for a loop."""
+        assert more_noise is None or len(more_noise) == len(self.timesteps) - 1
         pipe = self.load(source)
         with torch.inference_mode(), exactly(pipe.scheduler, more_noise):
             return self.draw(pipe, prompt, noise)
@@ -95,7 +103,7 @@ def exactly(scheduler, more_noise: torch.Tensor | None) -> Iterator[None]:
     def this_noise(shape, **_):
         step = getattr(scheduler, "step_index", None) or 0
         # Some schedulers also draw at the last step, where they multiply by zero.
-        last = step == len(scheduler.timesteps) - 1 or more_noise is None
+        last = more_noise is None or step >= len(more_noise)
         return torch.zeros(shape) if last else more_noise[step]
 
     if not hasattr(import_module(module), "randn_tensor"):
@@ -128,6 +136,14 @@ def _closed(t: float, k_in: float, k_z: float, k_e: float) -> Callable[[Any, str
 
 def network(pipe, prompt: str, x_in: torch.Tensor, t: float) -> torch.Tensor:
     """Return F(x_in, t, prompt) of the raw module, with the conditioning that its pipeline gives it."""
+    if isinstance(pipe, PixArtAlphaPipeline):
+        embeds, mask, *_ = pipe.encode_prompt(prompt, False, clean_caption=False)
+        told = {"encoder_attention_mask": mask, "added_cond_kwargs": {"resolution": None, "aspect_ratio": None}}
+        return pipe.transformer(x_in, embeds, torch.tensor([t]), **told).sample.chunk(2, dim=1)[0]
+    if isinstance(pipe, SanaSprintPipeline):
+        embeds, mask = pipe.encode_prompt(prompt, complex_human_instruction=human_instruction())
+        told = torch.tensor([GUIDED_BY_SANA * pipe.transformer.config.guidance_embeds_scale])
+        return pipe.transformer(x_in, embeds, torch.tensor([t]), told, encoder_attention_mask=mask).sample
     if isinstance(pipe, StableDiffusionXLPipeline):
         embeds, _, pooled, _ = pipe.encode_prompt(prompt, do_classifier_free_guidance=False)
         height, width = (side * pipe.vae_scale_factor for side in x_in.shape[-2:])
@@ -148,7 +164,7 @@ def _loaded(pipeline: type, source: Source, **more: Any):
     )
     if source.unet:
         state = torch.load(source.unet, weights_only=True) if source.unet.suffix == ".bin" else load_file(source.unet)
-        pipe.unet.load_state_dict(state)
+        (pipe.transformer if hasattr(pipe, "transformer") else pipe.unet).load_state_dict(state)
     if source.lora:
         pipe.load_lora_weights(source.lora.parent, weight_name=source.lora.name)
         pipe.fuse_lora(lora_scale=source.lora_scale)
@@ -170,6 +186,17 @@ def _lcm(source: Source):
     return _loaded(LatentConsistencyModelPipeline, source)
 
 
+def _pixart(source: Source):
+    assert source.unet is not None
+    pipe = _loaded(PixArtAlphaPipeline, source)
+    pipe.scheduler = DDPMScheduler.from_pretrained(source.unet.parent.parent, subfolder="scheduler")
+    return pipe
+
+
+def _sana(source: Source):
+    return _loaded(SanaSprintPipeline, source)
+
+
 def _rescheduled(pipe, scheduler: type | None, config: dict[str, Any]):
     if scheduler is not None:
         pipe.scheduler = scheduler.from_config(pipe.scheduler.config, **config)
@@ -184,6 +211,15 @@ def _over_sd15(folder: Path, file: str, **said: Any) -> Source:
 def _over_sdxl(folder: Path, file: str, **said: Any) -> Source:
     write_sdxl(folder / "base", scheduler="EulerDiscreteScheduler", config=EULER_LEADING)
     return Source(folder / "base", unet=write_weights(folder / file, new_sdxl_unet(1), half=True), **said)
+
+
+def _over_pixart(folder: Path) -> Source:
+    """The DMD repository holds transformer/ and scheduler/ alone; the rest comes from PixArt-XL-2-512x512."""
+    write_pixart(folder / "base")
+    own = folder / "PixArt-Alpha-DMD-XL-2-512x512"
+    write_scheduler(own, "DDPMScheduler", {**LINEAR_BETAS, "clip_sample": False, "prediction_type": "epsilon"})
+    weights = write_weights(own / "transformer" / "diffusion_pytorch_model.safetensors", new_pixart(1))
+    return Source(folder / "base", unet=weights, family="pixart-dmd")
 
 
 def _sd15_lora(folder: Path, file: str, **said: Any) -> Source:
@@ -207,7 +243,8 @@ def _folder(write: Callable[..., None], how: dict[str, Any] | None = None, **sai
 EPSILON = "epsilon"
 AT_999 = (1.0, 14.6488, 14.6146)
 TURBO = (0.997667, 14.6146, 14.6146)
-SD_SCALE, SDXL_SCALE = 0.18215, 0.13025
+SD_SCALE, SDXL_SCALE, DC_SCALE = 0.18215, 0.13025, 0.41407
+SMALL_SANA = {"height": 32, "width": 32, "use_resolution_binning": False}
 PNDM_FOLDER = {"scheduler": "PNDMScheduler", "config": PNDM}
 ROOT_BAR = 0.0047**0.5  # SwiftBrush's script has this alpha_bar for t = 999
 UNGUIDED = {"num_inference_steps": 1, "guidance_scale": 0}
@@ -400,6 +437,45 @@ FAMILIES: dict[str, FamilyCase] = {
         _folder(write_sd15, family="instaflow"),
         _sd(),
         _closed(1000.0, 1.0, 1.0, -1.0),
+    ),
+    "pixart-dmd": FamilyCase(
+        "pixart-dmd",
+        "pixart",
+        EPSILON,
+        (400,),
+        (1.0, 2.27289, 2.04109),
+        SD_SCALE,
+        _over_pixart,
+        _pixart,
+        _called(
+            num_inference_steps=1,
+            guidance_scale=1,
+            timesteps=[400],
+            use_resolution_binning=False,
+            clean_caption=False,
+        ),
+    ),
+    "sana-sprint": FamilyCase(
+        "sana-sprint",
+        "sana",
+        "trigflow",
+        (1.0000037,),
+        (1.0000037, 1.0000037, 1.0000037),
+        DC_SCALE,
+        _folder(write_sana_sprint),
+        _sana,
+        _called(num_inference_steps=1, intermediate_timesteps=None, **SMALL_SANA),
+    ),
+    "sana-sprint-2step": FamilyCase(
+        "sana-sprint",
+        "sana",
+        "trigflow",
+        (1.0000037, 0.782708),
+        (1.0000037, 1.0000037, 1.0000037),
+        DC_SCALE,
+        _folder(write_sana_sprint, steps=2),
+        _sana,
+        _called(num_inference_steps=2, **SMALL_SANA),
     ),
 }
 """Row -> how it is published and drawn."""
