@@ -8,7 +8,7 @@ Nothing of edgestep is used to draw: pipelines and schedulers are diffusers' own
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from diffusers import (
+    AutoencoderTiny,
     DDPMScheduler,
     EulerDiscreteScheduler,
     LatentConsistencyModelPipeline,
@@ -29,6 +30,7 @@ from diffusers import (
 )
 from safetensors.torch import load_file
 
+from edgestep.artifact import NextStep, OneStep
 from edgestep.export.source.source import Source
 from tests.family_models import (
     EULER_LEADING,
@@ -42,6 +44,7 @@ from tests.family_models import (
     write_sd15,
     write_sd21,
     write_sdxl,
+    write_tiny_decoder,
     write_weights,
 )
 from tests.family_transformers import LINEAR_BETAS, human_instruction, new_pixart, write_pixart, write_sana_sprint
@@ -50,6 +53,10 @@ GUIDED_BY_LCM = 8.5
 """The guidance scale that LatentConsistencyModelPipeline tells its network by default."""
 GUIDED_BY_SANA = 4.5
 """The guidance scale that SanaSprintPipeline tells its network by default."""
+
+
+TOKENS = {"sd": 77, "sdxl": 77, "pixart": 120, "sana": 206 + 300 - 2}
+"""Base -> how many tokens a prompt is padded to; sana's instruction has 206 with the small tokenizer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +87,7 @@ class FamilyCase:
     load: Callable[[Source], Any]
     draw: Callable[[Any, str, torch.Tensor], Drawn]
     latent_shape: tuple[int, int, int] = (4, 8, 8)
+    guidance_embedding: float | None = None
 
     def recipe(self, source: Source, prompt: str, noise: torch.Tensor, more_noise: torch.Tensor | None = None) -> Drawn:
         """Draw as published: float32 [1, C, h, w] standard normal; `more_noise` [n-1, 1, C, h, w] for a loop."""
@@ -87,6 +95,33 @@ class FamilyCase:
         pipe = self.load(source)
         with torch.inference_mode(), exactly(pipe.scheduler, more_noise):
             return self.draw(pipe, prompt, noise)
+
+    def contract(self) -> OneStep:
+        """Return what the row says, as a contract; what lies between the steps of a loop is not said (NaN)."""
+        k_in, k_z, k_e = self.k
+        _, height, width = self.latent_shape
+        factor = 4 if self.base == "sana" else 2
+        unknown = (float("nan"),) * 6
+        return OneStep(
+            family=self.family,
+            timestep=self.timesteps[0],
+            prediction_type=self.prediction_type,
+            k_in=k_in,
+            k_z=k_z,
+            k_e=k_e,
+            latent_scale=self.latent_scale,
+            latent_shift=0.0,
+            latent_shape=self.latent_shape,
+            image_size=(factor * height, factor * width),
+            prompt_tokens=TOKENS[self.base],
+            bos_token_id=-1,
+            eos_token_id=-1,
+            pad_token_id=-1,
+            tokenizer_sha256="",
+            base=self.base,
+            guidance_embedding=self.guidance_embedding,
+            next_steps=tuple(NextStep(t, *unknown) for t in self.timesteps[1:]),
+        )
 
     def noise(self, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         """Return `noise` and `more_noise` for this case, standard normal."""
@@ -168,6 +203,8 @@ def _loaded(pipeline: type, source: Source, **more: Any):
     if source.lora:
         pipe.load_lora_weights(source.lora.parent, weight_name=source.lora.name)
         pipe.fuse_lora(lora_scale=source.lora_scale)
+    if source.decoder:
+        pipe.vae = AutoencoderTiny.from_pretrained(source.decoder)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -306,6 +343,17 @@ FAMILIES: dict[str, FamilyCase] = {
         _sd(),
         _called(**UNGUIDED),
     ),
+    "sd-turbo-taesd": FamilyCase(
+        "sd-turbo",
+        "sd",
+        EPSILON,
+        (999,),
+        TURBO,
+        1.0,
+        lambda folder: replace(FAMILIES["sd-turbo"].make(folder), decoder=write_tiny_decoder(folder / "taesd")),
+        _sd(),
+        _called(**UNGUIDED),
+    ),
     "sdxl-turbo": FamilyCase(
         "sdxl-turbo",
         "sdxl",
@@ -404,6 +452,7 @@ FAMILIES: dict[str, FamilyCase] = {
         _folder(write_lcm),
         _lcm,
         _called(num_inference_steps=1, guidance_scale=GUIDED_BY_LCM),
+        guidance_embedding=GUIDED_BY_LCM,
     ),
     "swiftbrush": FamilyCase(
         "swiftbrush",
@@ -465,6 +514,7 @@ FAMILIES: dict[str, FamilyCase] = {
         _folder(write_sana_sprint),
         _sana,
         _called(num_inference_steps=1, intermediate_timesteps=None, **SMALL_SANA),
+        guidance_embedding=GUIDED_BY_SANA,
     ),
     "sana-sprint-2step": FamilyCase(
         "sana-sprint",
@@ -476,6 +526,7 @@ FAMILIES: dict[str, FamilyCase] = {
         _folder(write_sana_sprint, steps=2),
         _sana,
         _called(num_inference_steps=2, **SMALL_SANA),
+        guidance_embedding=GUIDED_BY_SANA,
     ),
 }
 """Row -> how it is published and drawn."""

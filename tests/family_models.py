@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
@@ -166,6 +166,19 @@ def new_vae(scale: float, **more: Any) -> AutoencoderKL:
         scaling_factor=scale,
         **more,
     )
+
+
+def write_tiny_decoder(folder: Path) -> Path:
+    """Write an AutoencoderTiny as TAESD is published: it decodes x0 itself, its scale is 1."""
+    torch.manual_seed(9)
+    tiny = AutoencoderTiny(
+        encoder_block_out_channels=(8, 8),
+        decoder_block_out_channels=(8, 8),
+        num_encoder_blocks=(1, 1),
+        num_decoder_blocks=(1, 1),
+    )
+    save_model(tiny, folder)
+    return folder
 
 
 def lively(denoiser):

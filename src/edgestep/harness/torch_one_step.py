@@ -1,6 +1,7 @@
-"""A diffusers folder -> one step drawn by diffusers' own parts: text encoder, UNet, the scheduler's own step, VAE.
+"""A Source -> pictures drawn by diffusers' own pipeline, scheduler and VAE: what every artifact is compared with.
 
-The formula of the export room is not used here, so that a mistake in it cannot hide on both sides.
+The formula of the export room is not used here, so that a mistake in it cannot hide on both sides; where diffusers has
+no scheduler for it, `formula_by` says "contract".
 """
 
 from collections.abc import Iterator
@@ -11,62 +12,85 @@ from typing import Any
 
 import numpy as np
 
-from edgestep.artifact import BadInput
+from edgestep.artifact import BadInput, OneStep
+from edgestep.export.source.source import Source
+from edgestep.harness.torch_pipeline import denoiser_of, load_pipeline, models_of, quiet
+from edgestep.harness.torch_prompts import IDS, INPUTS, conditioning, inputs_from_prompt, prompt_tokens
+from edgestep.harness.torch_scheduler import exact_noises, schedule_from_contract
 
 
 @dataclass(frozen=True, eq=False)
 class TorchDrawing:
     """`prompt_embeds` float32 [B, T, D], `x0` float32 [B, C, h, w], `image` float32 [B, H, W, 3] in [0, 1],
-    `picture` uint8 [B, H, W, 3], rounded by diffusers' own image processor.
+    `picture` uint8 [B, H, W, 3], rounded by diffusers' own image processor; `pooled` float32 [B, E] for sdxl.
     """
 
     prompt_embeds: np.ndarray
     x0: np.ndarray
     image: np.ndarray
     picture: np.ndarray
+    pooled: np.ndarray | None = None
 
 
 class TorchOneStep:
-    """A pipeline loaded on `device` ("cpu", "cuda") in `precision` ("fp32", "fp16", "bf16").
+    """A source, or a plain folder, loaded on `device` ("cpu", "cuda") in `precision` ("fp32", "fp16", "bf16").
 
-    Raises BadInput where torch or diffusers is not installed, CUDA is asked for and not there, or the folder does
-    not load.
+    `contract` says which family it is and at which timesteps it draws; None reads it from the source. Raises BadInput
+    where torch or diffusers is not installed, CUDA is asked for and not there, or the source does not load.
     """
 
     def __init__(
-        self, folder: Path, *, device: str = "cpu", precision: str = "fp32", allow_pickle: bool = False
+        self,
+        source: Source | Path,
+        *,
+        contract: OneStep | None = None,
+        device: str = "cpu",
+        precision: str = "fp32",
+        allow_pickle: bool = False,
     ) -> None:
         self.torch = import_torch()
         check_device(self.torch, device)
-        self.folder, self.device, self.precision, self.allow_pickle = folder, device, precision, allow_pickle
+        self.source = source if isinstance(source, Source) else Source(source, allow_pickle=allow_pickle)
+        self.contract = contract or contract_from_source(self.source)
+        self.device, self.precision = device, precision
         self.dtype = {"fp32": self.torch.float32, "fp16": self.torch.float16, "bf16": self.torch.bfloat16}[precision]
-        self.pipe = load_pipeline(folder, allow_pickle)
-        for part in (self.pipe.text_encoder, self.pipe.unet, self.pipe.vae):
+        self.pipe = load_pipeline(self.source, self.contract.base)
+        for part in models_of(self.pipe):
             part.to(device, self.dtype)
+        if self.contract.base == "sdxl" and precision == "fp16" and self.pipe.vae.config.get("force_upcast"):
+            self.pipe.vae.float()  # SDXL's VAE overflows in fp16; its pipeline does the same
+        with quiet():
+            schedule = schedule_from_contract(self.contract, self.pipe.scheduler, alpha_bar=self.source.alpha_bar)
+        self.pipe.scheduler, self.formula_by, self._schedule = schedule.scheduler, schedule.formula_by, schedule.call
 
     def again(self, *, device: str | None = None, precision: str = "fp32") -> "TorchOneStep":
-        """Return the same pipeline loaded once more, in another precision or on another device."""
-        return TorchOneStep(
-            self.folder, device=device or self.device, precision=precision, allow_pickle=self.allow_pickle
-        )
+        """Return the same source loaded once more, in another precision or on another device."""
+        return TorchOneStep(self.source, contract=self.contract, device=device or self.device, precision=precision)
+
+    @property
+    def folder(self) -> Path:
+        """The base folder."""
+        return self.source.folder
 
     @property
     def timestep(self) -> float:
-        """The t of the single step, from the scheduler itself."""
-        self.pipe.scheduler.set_timesteps(1, device=self.device)
-        return float(self.pipe.scheduler.timesteps[0])
+        """The t of the first step."""
+        return self.contract.timestep
+
+    @property
+    def steps(self) -> int:
+        """How many steps the loop has."""
+        return 1 + len(self.contract.next_steps)
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        """(C, h, w) of the UNet's config."""
-        size = self.pipe.unet.config.sample_size
-        height, width = (size, size) if isinstance(size, int) else size
-        return int(self.pipe.unet.config.in_channels), int(height), int(width)
+        """(C, h, w): the network's channels, and the size that the contract says."""
+        return int(denoiser_of(self.pipe).config.in_channels), *self.contract.latent_shape[1:]
 
     @property
     def prompt_tokens(self) -> int:
-        """T: what the tokenizer pads to, at most what the text encoder has positions for."""
-        return min(self.pipe.tokenizer.model_max_length, self.pipe.text_encoder.config.max_position_embeddings)
+        """T: what the pipeline pads a prompt to."""
+        return prompt_tokens(self.pipe, self.contract.base)
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -74,43 +98,85 @@ class TorchOneStep:
         _, height, width = self.latent_shape
         return height * self.pipe.vae_scale_factor, width * self.pipe.vae_scale_factor
 
-    def input_ids(self, prompt: str) -> np.ndarray:
-        """Return int64 [1, T] by the pipeline's tokenizer; BadInput for an empty or over-long prompt, never cut."""
-        if not prompt.strip():
-            raise BadInput("got an empty prompt; expected some words; name what to draw")
-        most = self.prompt_tokens
-        ids = self.pipe.tokenizer(prompt, padding="max_length", max_length=most, truncation=False).input_ids
-        if len(ids) > most:
-            raise BadInput(f"got a prompt of {len(ids)} tokens ({prompt[:40]!r}); expected at most {most}; shorten it")
-        return np.array([ids], dtype=np.int64)
+    def inputs(self, prompt: str) -> dict[str, np.ndarray]:
+        """Return what the prompt becomes, int64 [1, T] by name; BadInput for an empty or over-long prompt."""
+        return inputs_from_prompt(self.pipe, self.contract.base, prompt)
 
-    def draw(self, input_ids: np.ndarray, noise: np.ndarray) -> TorchDrawing:
-        """Draw one step without guidance from int64 [B, T] and float32 standard normal [B, C, h, w]."""
+    def input_ids(self, prompt: str) -> np.ndarray:
+        """Return the first tokenizer's ids alone, int64 [1, T]."""
+        return self.inputs(prompt)[IDS]
+
+    def draw(
+        self, input_ids: np.ndarray, noise: np.ndarray, *, more_noise: np.ndarray | None = None, **inputs: np.ndarray
+    ) -> TorchDrawing:
+        """Draw without guidance from int64 [B, T] and float32 standard normal [B, C, h, w].
+
+        `inputs`: `input_ids_2` (sdxl), `attention_mask` (pixart, sana). `more_noise` float32 [n-1, B, C, h, w] is what
+        a loop of n steps adds after each step but the last, exactly.
+        """
         with self.torch.inference_mode():
-            embeds = self.encode(input_ids)
-            latents = self.torch.from_numpy(noise).to(self.device, self.dtype)
-            x0 = self.denoise(latents, embeds)
+            told = self.conditioning(input_ids, **inputs)
+            x0 = self.denoise(self._tensor(noise), told, None if more_noise is None else self._tensor(more_noise))
             image = self.decode(x0)
         picture = (image * 255).round().astype(np.uint8)  # as diffusers' numpy_to_pil
-        return TorchDrawing(embeds.float().cpu().numpy(), x0.float().cpu().numpy(), image, picture)
+        embeds, pooled = told["prompt_embeds"], told.get("pooled_prompt_embeds")
+        return TorchDrawing(_numpy(embeds), _numpy(x0), image, picture, None if pooled is None else _numpy(pooled))
 
-    def encode(self, input_ids: np.ndarray) -> Any:
+    def conditioning(self, input_ids: np.ndarray, **inputs: np.ndarray) -> dict[str, Any]:
+        """Return the pipeline's conditioning as tensors by the names of its call."""
+        given = {IDS: input_ids, **inputs}
+        if set(given) != set(INPUTS[self.contract.base]):
+            expected = ", ".join(INPUTS[self.contract.base])
+            raise BadInput(f"got the inputs {', '.join(given)}; expected {expected}; make them with this tokenizer")
+        tensors = {name: self.torch.from_numpy(array).to(self.device) for name, array in given.items()}
+        return conditioning(self.pipe, self.contract.base, tensors)
+
+    def encode(self, input_ids: np.ndarray, **inputs: np.ndarray) -> Any:
         """Return the prompt embeddings as a tensor."""
-        return self.pipe.text_encoder(self.torch.from_numpy(input_ids).to(self.device))[0]
+        return self.conditioning(input_ids, **inputs)["prompt_embeds"]
 
-    def denoise(self, noise: Any, embeds: Any) -> Any:
-        """Return x0 as a tensor: the scheduler's own step, whose last step adds no noise."""
-        scheduler = self.pipe.scheduler
-        scheduler.set_timesteps(1, device=self.device)
-        t = scheduler.timesteps[0]
-        latents = noise * scheduler.init_noise_sigma
-        predicted = self.pipe.unet(scheduler.scale_model_input(latents, t), t, encoder_hidden_states=embeds).sample
-        return scheduler.step(predicted, t, latents).prev_sample
+    def denoise(self, noise: Any, told: Any, more_noise: Any | None = None) -> Any:
+        """Return x0 as a tensor by the pipeline's own call; `told` is the conditioning, or prompt embeddings alone."""
+        told = told if isinstance(told, dict) else {"prompt_embeds": told}
+        with exact_noises(self.pipe.scheduler, more_noise):
+            return self.pipe(**told, **self._call(), latents=noise, output_type="latent").images
 
     def decode(self, x0: Any) -> np.ndarray:
         """Return float32 [B, H, W, 3] in [0, 1] by the VAE and diffusers' image processor."""
-        sample = self.pipe.vae.decode(x0 / self.pipe.vae.config.scaling_factor).sample
+        vae = self.pipe.vae
+        sample = vae.decode((x0 / vae.config.scaling_factor).to(vae.dtype)).sample
         return self.pipe.image_processor.postprocess(sample, output_type="np").astype(np.float32)
+
+    def _call(self) -> dict[str, Any]:
+        """Return what the pipeline is called with beside prompt and latents; a scale of 1 is no guidance."""
+        height, width = self.image_size
+        told = self.contract.guidance_embedding
+        size = {"height": height, "width": width, "guidance_scale": 1.0 if told is None else told}
+        whole = {"use_resolution_binning": False} if self.contract.base in ("pixart", "sana") else {}
+        return {**size, **whole, **self._schedule}
+
+    def _tensor(self, array: np.ndarray) -> Any:
+        return self.torch.from_numpy(array).to(self.device, self.dtype)
+
+
+def _numpy(tensor: Any) -> np.ndarray:
+    return tensor.float().cpu().numpy()
+
+
+def contract_from_source(source: Source) -> OneStep:
+    """Return the contract that the export room reads from the source."""
+    from edgestep.export.recipe.contract import contract_from_checkpoint
+
+    return contract_from_checkpoint(opened(source))
+
+
+def opened(source: Source) -> Any:
+    """Return the checked Checkpoint of a source."""
+    from edgestep.export.source import checkpoint
+
+    if hasattr(checkpoint, "open_source"):
+        return checkpoint.open_source(source)
+    return checkpoint.open_checkpoint(source.folder, allow_pickle=source.allow_pickle)
 
 
 def import_torch() -> Any:
@@ -132,50 +198,6 @@ def check_device(torch: Any, device: str) -> None:
         raise BadInput(f"got device {device!r}; expected cpu or cuda; choose one of these")
     if device == "cuda" and not torch.cuda.is_available():
         raise BadInput("got device 'cuda' on a machine without it; expected an NVIDIA GPU; use --device cpu")
-
-
-def load_pipeline(folder: Path, allow_pickle: bool = False) -> Any:
-    """Return the StableDiffusionPipeline in fp32 on the CPU, without a safety checker, from local files only."""
-    from diffusers import StableDiffusionPipeline
-
-    half = any(folder.glob("unet/*.fp16.safetensors")) and not any(folder.glob("unet/*model.safetensors"))
-    with _quiet():
-        try:
-            pipe = StableDiffusionPipeline.from_pretrained(
-                folder,
-                variant="fp16" if half else None,
-                safety_checker=None,
-                requires_safety_checker=False,
-                local_files_only=True,
-                use_safetensors=None if allow_pickle else True,  # None: .bin where there is nothing else, weights only
-            )
-        except Exception as error:  # diffusers raises a dozen unrelated classes for a folder that does not fit
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise BadInput(
-                f"got {folder}, which diffusers cannot load ({reason}); expected a Stable Diffusion 1.5 folder"
-            ) from error
-    for part in (pipe.text_encoder, pipe.unet, pipe.vae):
-        part.float().eval()  # published weights are often stored in fp16
-    return pipe
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Within the block diffusers and transformers log errors only; their levels and bars are put back afterwards."""
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    both = (diffusers_logging, transformers_logging)
-    levels = [log.get_verbosity() for log in both]
-    for log in both:
-        log.set_verbosity_error()
-        log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for log, level in zip(both, levels, strict=True):
-            log.set_verbosity(level)
-            log.enable_progress_bar()
 
 
 @contextmanager
