@@ -38,6 +38,23 @@ def test_draws_as_the_published_recipe(name, tmp_path):
     assert (model.image_size, model.steps) == (contract.image_size, len(case.timesteps))
 
 
+@pytest.mark.parametrize("name", [n for n, case in FAMILIES.items() if case.base == "sd" and n != "lcm"])
+def test_what_is_timed_is_what_is_drawn(name, tmp_path):
+    case = FAMILIES[name]
+    model = TorchOneStep(case.make(tmp_path), contract=case.contract())
+    noise, more_noise = case.noise()
+    with torch.inference_mode():
+        x0 = model.denoise(noise, model.encode(model.input_ids(PROMPT)))
+    assert np.array_equal(x0.numpy(), _drawn(model, noise, more_noise).x0)
+
+
+def test_what_is_not_timed_by_parts_is_bad_input(tmp_path):
+    case = FAMILIES["lcm"]
+    model = TorchOneStep(case.make(tmp_path), contract=case.contract())
+    with pytest.raises(BadInput, match="draw_x0"):
+        model.denoise(case.noise()[0], None)
+
+
 @pytest.mark.parametrize("name", ["dmd2-sdxl-1step", "pixart-dmd", "sana-sprint"])
 def test_a_batch_is_its_parts(name, tmp_path):
     case = FAMILIES[name]

@@ -116,7 +116,7 @@ class TorchOneStep:
         """
         with self.torch.inference_mode():
             told = self.conditioning(input_ids, **inputs)
-            x0 = self.denoise(self._tensor(noise), told, None if more_noise is None else self._tensor(more_noise))
+            x0 = self.draw_x0(self._tensor(noise), told, None if more_noise is None else self._tensor(more_noise))
             image = self.decode(x0)
         picture = (image * 255).round().astype(np.uint8)  # as diffusers' numpy_to_pil
         embeds, pooled = told["prompt_embeds"], told.get("pooled_prompt_embeds")
@@ -135,11 +135,21 @@ class TorchOneStep:
         """Return the prompt embeddings as a tensor."""
         return self.conditioning(input_ids, **inputs)["prompt_embeds"]
 
-    def denoise(self, noise: Any, told: Any, more_noise: Any | None = None) -> Any:
-        """Return x0 as a tensor by the pipeline's own call; `told` is the conditioning, or prompt embeddings alone."""
-        told = told if isinstance(told, dict) else {"prompt_embeds": told}
+    def draw_x0(self, noise: Any, told: dict[str, Any], more_noise: Any | None = None) -> Any:
+        """Return x0 as a tensor by the pipeline's own call; `told` is the conditioning."""
         with exact_noises(self.pipe.scheduler, more_noise):
             return self.pipe(**told, **self._call(), latents=noise, output_type="latent").images
+
+    def denoise(self, noise: Any, embeds: Any) -> Any:
+        """Return x0 of one step on sd by the same parts without the pipeline's checks, which take time: for timing."""
+        if self.contract.base != "sd" or self.steps > 1 or self.contract.guidance_embedding is not None:
+            got = f"{self.contract.family} of {self.steps} steps on {self.contract.base}"
+            raise BadInput(f"got {got}; expected one step on sd without a guidance embedding; call draw_x0")
+        scheduler, custom = self.pipe.scheduler, self._schedule.get("timesteps")
+        scheduler.set_timesteps(**({"timesteps": custom} if custom else {"num_inference_steps": 1}), device=self.device)
+        t, latents = scheduler.timesteps[0], noise * scheduler.init_noise_sigma
+        predicted = self.pipe.unet(scheduler.scale_model_input(latents, t), t, encoder_hidden_states=embeds).sample
+        return scheduler.step(predicted, t, latents, return_dict=False)[0]
 
     def decode(self, x0: Any) -> np.ndarray:
         """Return float32 [B, H, W, 3] in [0, 1] by the VAE and diffusers' image processor."""
