@@ -38,7 +38,7 @@ DAMAGE = {
     "no index": (lambda f: (f / "model_index.json").unlink(), "model_index.json"),
     "broken index": (lambda f: (f / "model_index.json").write_text("{"), "expected JSON"),
     "other pipeline": (lambda f: _edit(f / "model_index.json", _class_name="FluxPipeline"), "FluxPipeline"),
-    "other component": (lambda f: _edit(f / "model_index.json", vae=["diffusers", "AutoencoderTiny"]), "Tiny"),
+    "other component": (lambda f: _edit(f / "model_index.json", vae=["diffusers", "VQModel"]), "VQModel"),
     "no component": (lambda f: shutil.rmtree(f / "vae"), "vae/config.json"),
     "no weights": (lambda f: (f / UNET).unlink(), "no diffusion_pytorch_model.safetensors"),
     "truncated": (_truncate, "bytes of weights where its header lists"),

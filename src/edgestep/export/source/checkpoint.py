@@ -1,37 +1,37 @@
-"""A diffusers folder -> a checked Checkpoint: configs, weight files, hash. Nothing here imports torch."""
+"""A Source -> a checked Checkpoint: configs, weight files, lazily read tensors, hash. Nothing here imports torch.
 
-import json
+Only pickles need it, to find out where in the file each tensor begins.
+"""
+
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from edgestep.artifact import BadInput, inside, sha256_of_file, sha256_of_json
-from edgestep.export.source.safetensors_header import read_header
+from edgestep.artifact import BadInput
+from edgestep.export.source.bases import BASES, Base, Part, base_of_pipeline
+from edgestep.export.source.files import check_weight_file, files_by_name, sha256_of_files, weight_files
+from edgestep.export.source.json_files import read_json
+from edgestep.export.source.names import named_as_module, without_wrappers
+from edgestep.export.source.pickles import PICKLES, weights_from_pickle
+from edgestep.export.source.source import Source
+from edgestep.export.source.weights import LazyWeight, Weights, weights_from_safetensors
 
-PIPELINES = ("StableDiffusionPipeline",)
-CLASSES = {"text_encoder": "CLIPTextModel", "unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}
-"""Component with weights -> the only class of it that is exported."""
-STEMS = {"text_encoder": "model", "unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}
-PICKLES = (".bin", ".ckpt", ".pkl", ".pt", ".pth")
-CONFIGS = {
-    "text_encoder": "config.json",
-    "unet": "config.json",
-    "vae": "config.json",
-    "scheduler": "scheduler_config.json",
-    "tokenizer": "tokenizer_config.json",
-}
-SUPPORTED = "a StableDiffusionPipeline of CLIPTextModel, UNet2DConditionModel and AutoencoderKL (Stable Diffusion 1.5)"
-NO_UNET = ("addition_embed_type", "class_embed_type", "time_cond_proj_dim", "encoder_hid_dim", "timestep_post_act")
-"""UNet config keys that must be null: each adds an input or a time path that the one-step graph does not have."""
+SCHEDULER, TOKENIZER = "scheduler_config.json", "tokenizer_config.json"
+TINY = Part(("AutoencoderTiny",), "diffusion_pytorch_model")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder that was checked. `configs`: component -> its config; `weights`: component -> its files.
+    """What was handed over, checked. Component names are folder names: text_encoder, unet or transformer, vae ...
 
-    `sha256` is over the configs, the tokenizer and the weights. `pickled`: the weights are .bin files, which the
-    caller has allowed. `card` is the front matter of README.md, `licence` its `license`, else "unknown".
+    `base`: sd, sdxl, pixart or sana. `configs`: component -> its config, scheduler and tokenizers too; `classes`:
+    component -> the class that is built from it; `weights`: component -> its files; `tensors`: component -> its
+    tensors by the names of that class, read one at a time, a LoRA fused. With `source.unet` and `source.decoder`,
+    those of the denoiser and the VAE come from there.
+    `sha256` is over the configs, the tokenizers, the weights and what the source says beside them. `pickled`: some
+    weights are pickles, which the caller has allowed. `card` is the front matter of README.md, `licence` its
+    `license`, else "unknown".
     """
 
     folder: Path
@@ -42,12 +42,26 @@ class Checkpoint:
     sha256: str
     licence: str
     card: Mapping[str, str]
+    source: Source
+    base: str
+    classes: Mapping[str, str]
+    tensors: Mapping[str, Weights]
     pickled: bool = False
+
+    @property
+    def denoiser(self) -> str:
+        """Name of the component that is run in steps: "unet" or "transformer"."""
+        return BASES[self.base].denoiser
+
+    @property
+    def tokenizers(self) -> tuple[str, ...]:
+        """Folders of the tokenizers, the first one's first."""
+        return tuple(BASES[self.base].tokenizers)
 
     @property
     def variant(self) -> str | None:
         """The diffusers variant that the weights are stored in: "fp16" for *.fp16.safetensors."""
-        return "fp16" if ".fp16." in self.weights["unet"][0].name else None
+        return "fp16" if ".fp16." in self.weights[self.denoiser][0].name else None
 
 
 def checkpoint_folder(name: str) -> Path:
@@ -56,7 +70,7 @@ def checkpoint_folder(name: str) -> Path:
     Raises BadInput where it is none of them, or the hub cannot be reached.
     """
     if name == "emoji":
-        return Path(__file__).parent.parent / "checkpoints" / "emoji"
+        return Path(__file__).parents[2] / "checkpoints" / "emoji"
     path = Path(name)
     if path.exists():
         return path
@@ -68,8 +82,9 @@ def checkpoint_folder(name: str) -> Path:
         raise BadInput(f"got the hub id {name!r} without huggingface_hub; pip install 'edgestep[export]'") from error
     try:
         # No pickle comes down, and no second copy of everything in one file at the top.
-        patterns = ["*.json", "*.txt", "*/*.safetensors", "README.md"]
-        return Path(snapshot_download(name, allow_patterns=patterns, ignore_patterns=["safety_checker/*"]))
+        patterns = ["*.json", "*.txt", "*/*.safetensors", "tokenizer*/*.model", "README.md"]
+        ignored = ["safety_checker/*", "image_encoder/*", "*/*.non_ema.*", "*/flax_*"]
+        return Path(snapshot_download(name, allow_patterns=patterns, ignore_patterns=ignored))
     except Exception as error:  # the hub's client raises a dozen unrelated classes
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BadInput(
@@ -79,20 +94,28 @@ def checkpoint_folder(name: str) -> Path:
 
 
 def open_checkpoint(folder: Path, *, allow_pickle: bool = False) -> Checkpoint:
-    """Check a diffusers folder and return what it holds.
+    """Open a diffusers folder as it is: `open_source(Source(folder))`."""
+    return open_source(Source(folder, allow_pickle=allow_pickle))
+
+
+def open_source(source: Source) -> Checkpoint:
+    """Check what a user hands over and return what it holds; only configs and headers of weights are read.
 
     Raises BadInput where there is no model_index.json, the pipeline or a component is another class, a config or a
-    weight file is missing, a .safetensors is truncated or garbage, or the weights are pickles and `allow_pickle` is not
-    set (loading them then still runs no code: torch.load with weights_only=True).
+    weight file is missing, a .safetensors is truncated or garbage, an index names a shard that is not there, or the
+    weights are pickles and `allow_pickle` is not set (reading them then still runs no code).
     """
-    index = _index(folder)
-    configs = {component: _config(folder, component) for component in CONFIGS}
-    _check_unet(folder, configs["unet"])
-    weights = {component: _weight_files(folder, component, allow_pickle) for component in CLASSES}
-    pickled = any(path.suffix in PICKLES for paths in weights.values() for path in paths)
-    hashed = [folder / "model_index.json", *(folder / c / f for c, f in CONFIGS.items())]
-    hashed += sorted(p for p in (folder / "tokenizer").iterdir() if p.is_file())
-    hashed += [path for paths in weights.values() for path in paths]
+    folder = source.folder
+    index, base = _index(folder)
+    parts = {**base.parts, "vae": TINY} if source.decoder else dict(base.parts)
+    folders = {name: folder / name for name in parts} | ({"vae": source.decoder} if source.decoder else {})
+    configs = {name: _config(base, path, "config.json") for name, path in folders.items()}
+    configs["scheduler"] = _config(base, folder / "scheduler", SCHEDULER)
+    configs |= {name: _config(base, folder / name, TOKENIZER) for name in base.tokenizers}
+    _check_denoiser(base, folder, configs[base.denoiser])
+    weights = {name: _files_of(source, base, name, folders[name], part) for name, part in parts.items()}
+    classes = {name: _class_of(folders[name], configs[name], index, name, part) for name, part in parts.items()}
+    tensors = {name: _tensors(source, base, name, parts[name], classes[name], weights[name]) for name in parts}
     card = _front_matter(folder / "README.md")
     return Checkpoint(
         folder=folder,
@@ -100,82 +123,110 @@ def open_checkpoint(folder: Path, *, allow_pickle: bool = False) -> Checkpoint:
         scheduler_class=index["scheduler"][1],
         configs=configs,
         weights=weights,
-        sha256=sha256_of_json({p.relative_to(folder).as_posix(): sha256_of_file(p) for p in hashed}),
+        sha256=_sha256(source, base, folders, weights),
         licence=card.get("license", "unknown"),
         card=card,
-        pickled=pickled,
+        source=source,
+        base=base.name,
+        classes=classes,
+        tensors=tensors,
+        pickled=any(path.suffix in PICKLES for paths in weights.values() for path in paths),
     )
 
 
-def _index(folder: Path) -> dict[str, Any]:
+def _index(folder: Path) -> tuple[dict[str, Any], Base]:
     if folder.is_file():
         raise BadInput(f"got the file {folder}; expected a diffusers folder with model_index.json; convert it first")
     if not folder.is_dir():
         raise BadInput(f"got {folder}, which does not exist; expected a diffusers folder; check the name")
     path = folder / "model_index.json"
     if not path.is_file():
-        raise BadInput(f"got {folder} without model_index.json; expected a diffusers folder of {SUPPORTED}")
-    index = _json(path)
-    if index.get("_class_name") not in PIPELINES:
-        raise BadInput(f"got pipeline class {index.get('_class_name')!r} in {path}; expected {SUPPORTED}")
-    for component, expected in CLASSES.items():
-        entry = index.get(component)
-        if not (isinstance(entry, list) and len(entry) == 2 and entry[1] == expected):
-            raise BadInput(f"got {entry!r} for {component} in {path}; expected class {expected}: {SUPPORTED}")
-    for component in ("scheduler", "tokenizer"):
-        entry = index.get(component)
-        if not (isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], str)):
-            raise BadInput(f"got {entry!r} for {component} in {path}; expected its library and class; save it again")
-    return index
+        raise BadInput(f"got {folder} without model_index.json; expected a diffusers folder of {_pipelines()}")
+    index = read_json(path)
+    base = base_of_pipeline(index.get("_class_name"))
+    if base is None:
+        raise BadInput(f"got pipeline class {index.get('_class_name')!r} in {path}; expected {_pipelines()}")
+    for component, part in base.parts.items():
+        _check_entry(base, path, index, component, part.classes)
+    for component, classes in base.tokenizers.items():
+        _check_entry(base, path, index, component, classes)
+    entry = index.get("scheduler")
+    if not (isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], str)):
+        raise BadInput(f"got {entry!r} for scheduler in {path}; expected its library and class; save it again")
+    return index, base
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except (ValueError, OSError) as error:
-        raise BadInput(f"got a broken {path} ({error}); expected JSON; download the checkpoint again") from error
-    if not isinstance(content, dict):
-        raise BadInput(f"got a {type(content).__name__} in {path}; expected a JSON object; download it again")
-    return content
+def _pipelines() -> str:
+    return ", ".join(name for base in BASES.values() for name in base.pipelines)
 
 
-def _config(folder: Path, component: str) -> dict[str, Any]:
-    path = folder / component / CONFIGS[component]
+def _check_entry(base: Base, path: Path, index: Mapping[str, Any], component: str, classes: tuple[str, ...]) -> None:
+    entry = index.get(component)
+    if not (isinstance(entry, list) and len(entry) == 2 and entry[1] in classes):
+        raise BadInput(f"got {entry!r} for {component} in {path}; expected class {' or '.join(classes)}: {base.says}")
+
+
+def _config(base: Base, folder: Path, name: str) -> dict[str, Any]:
+    path = folder / name
     if not path.is_file():
-        raise BadInput(f"got no {component}/{path.name} in {folder}; expected {SUPPORTED}; download it again")
-    return _json(path)
+        raise BadInput(f"got no {folder.name}/{name} in {folder.parent}; expected {base.says}; download it again")
+    return read_json(path)
 
 
-def _check_unet(folder: Path, config: Mapping[str, Any]) -> None:
-    for key in NO_UNET:
-        if config.get(key) is not None:
-            raise BadInput(f"got {key} = {config[key]!r} in {folder / 'unet'}; expected null: {SUPPORTED}")
-    if config.get("resnet_time_scale_shift", "default") != "default":
-        raise BadInput(f"got resnet_time_scale_shift in {folder / 'unet'}; expected 'default': {SUPPORTED}")
+def _check_denoiser(base: Base, folder: Path, config: Mapping[str, Any]) -> None:
+    for key in base.null:
+        if config.get(key):
+            raise BadInput(f"got {key} = {config[key]!r} in {folder / base.denoiser}; expected null: {base.says}")
+    for key, value in base.equal.items():
+        if config.get(key, DEFAULTS.get(key)) != value:
+            got = config.get(key, DEFAULTS.get(key))
+            raise BadInput(f"got {key} = {got!r} in {folder / base.denoiser}; expected {value!r}: {base.says}")
 
 
-def _weight_files(folder: Path, component: str, allow_pickle: bool) -> tuple[Path, ...]:
-    """Return the component's files, plain before fp16, safetensors before pickle, one file before shards."""
-    parent, stem = folder / component, STEMS[component]
-    for name in (f"{stem}.safetensors", f"{stem}.fp16.safetensors"):
-        if (parent / name).is_file():
-            read_header(parent / name)
-            return (parent / name,)
-    index = parent / f"{stem}.safetensors.index.json"
-    if index.is_file():
-        shards = tuple(inside(parent, str(name)) for name in sorted(set(_json(index).get("weight_map", {}).values())))
-        for shard in shards:
-            read_header(shard)
-        return shards
-    pickles = sorted(p for p in parent.iterdir() if p.suffix in PICKLES)
-    if not pickles:
-        raise BadInput(f"got no {stem}.safetensors in {parent}; expected the weights of {component}; download it again")
-    if not allow_pickle:
-        raise BadInput(
-            f"got {pickles[0]}, a pickle, which can run code when loaded; expected {stem}.safetensors; convert it, or "
-            "allow it with --allow-pickle"
-        )
-    return (pickles[0],)
+DEFAULTS = {"resnet_time_scale_shift": "default", "norm_type": "ada_norm_single"}
+"""What a config means that does not say."""
+
+
+def _files_of(source: Source, base: Base, name: str, folder: Path, part: Part) -> tuple[Path, ...]:
+    if name == base.denoiser and source.unet is not None:
+        check_weight_file(source.unet, allow_pickle=source.allow_pickle)
+        return (source.unet,)
+    return weight_files(folder, part.stem, allow_pickle=source.allow_pickle, strict=name == base.denoiser)
+
+
+def _class_of(folder: Path, config: Mapping[str, Any], index: Mapping[str, Any], name: str, part: Part) -> str:
+    """Return the class to build: the index's, and where the folder was handed over its own config's."""
+    entry = config.get("_class_name") if part is TINY else index[name][1]
+    if entry not in part.classes:
+        raise BadInput(f"got {entry!r} in {folder / 'config.json'}; expected {' or '.join(part.classes)}; give another")
+    return part.rename.get(entry, entry)
+
+
+def _tensors(source: Source, base: Base, name: str, part: Part, kind: str, paths: tuple[Path, ...]) -> Weights:
+    found: dict[str, LazyWeight] = {}
+    for path in paths:
+        found |= weights_from_safetensors((path,)) if path.suffix not in PICKLES else weights_from_pickle(path)
+    if name == base.denoiser and source.unet is not None:
+        found = without_wrappers(found, str(source.unet))
+    return named_as_module(kind, found, part.extras)
+
+
+def _sha256(source: Source, base: Base, folders: Mapping[str, Path], weights: Mapping[str, tuple[Path, ...]]) -> str:
+    folder = source.folder
+    files = {"model_index.json": folder / "model_index.json"}
+    files |= {f"scheduler/{SCHEDULER}": folder / "scheduler" / SCHEDULER}
+    for name in base.tokenizers:
+        files |= files_by_name(folder, (p for p in (folder / name).iterdir() if p.is_file()), name)
+    for name, path in folders.items():
+        files |= files_by_name(folder, (path / "config.json", *weights[name]), name)
+    if source.lora is not None:
+        files["lora"] = source.lora
+    # How the files are called where they lie is no part of it, so that a copy hashes the same.
+    paths = {"folder", "unet", "lora", "decoder", "allow_pickle"}
+    plain = Source(folder)
+    said = {f.name: getattr(source, f.name) for f in fields(Source) if f.name not in paths}
+    said = {name: value for name, value in said.items() if value != getattr(plain, name)}
+    return sha256_of_files(files, said)
 
 
 def _front_matter(readme: Path) -> dict[str, str]:

@@ -53,15 +53,23 @@ def _lazy(path: Path, weight: Weight) -> LazyWeight:
 
 
 def _read(path: Path, weight: Weight) -> np.ndarray:
-    # Not mmapped: pages that were touched would count as this process's memory until they are evicted.
-    array = np.fromfile(path, NUMPY_TYPES[weight.dtype], count=weight.elements, offset=weight.offset)
-    if array.size != weight.elements:
-        raise BadInput(f"got {path} cut short while it was read at {weight.name}; copy or download it again")
-    if weight.dtype == "BF16":
-        array = (array.astype(np.uint32) << 16).view(np.float32)
-    array = array.astype(np.float32, copy=False).reshape(weight.shape)
+    array = float32_from_raw(path, weight.name, weight.dtype, weight.offset, weight.elements).reshape(weight.shape)
     check_finite(array, weight.name, str(path))
     return array
+
+
+def float32_from_raw(path: Path, name: str, dtype: str, offset: int, elements: int) -> np.ndarray:
+    """Read numbers of a type of NUMPY_TYPES from a place in a file: float32 [elements]."""
+    # Not mmapped: pages that were touched would count as this process's memory until they are evicted.
+    try:
+        array = np.fromfile(path, NUMPY_TYPES[dtype], count=elements, offset=offset)
+    except OSError as error:
+        raise BadInput(f"got {path}, which cannot be read ({error.strerror}) at {name}; copy it again") from error
+    if array.size != elements:
+        raise BadInput(f"got {path} cut short while it was read at {name}; copy or download it again")
+    if dtype == "BF16":
+        array = (array.astype(np.uint32) << 16).view(np.float32)
+    return array.astype(np.float32, copy=False)
 
 
 def check_finite(array: np.ndarray, name: str, origin: str) -> None:
