@@ -1,5 +1,6 @@
 """Every family as published: the contract says its constants, and formula and artifact draw what its recipe draws."""
 
+import importlib.util
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from edgestep.artifact import OneStep
 from edgestep.export.recipe.contract import contract_from_checkpoint
+from edgestep.export.source.checkpoint import open_source
 from edgestep.harness.torch_one_step import TorchOneStep
 from tests.families import FAMILIES, FamilyCase, network
 from tests.family_transformers import human_instruction
@@ -15,12 +17,8 @@ from tests.family_transformers import human_instruction
 PROMPT = "A photo of a Cat, on the moon!"
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 
-opening: type[Exception] | None = None
-try:
-    from edgestep.export.source.checkpoint import open_source
-except ImportError:
-    opening = ImportError
-pytestmark = pytest.mark.xfail(opening is not None, reason="open_source is not written yet", strict=False)
+TABLE = importlib.util.find_spec("edgestep.export.recipe.families")
+pytestmark = pytest.mark.xfail(TABLE is None, reason="the table of families is not written yet", strict=False)
 
 
 @pytest.fixture

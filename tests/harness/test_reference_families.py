@@ -35,7 +35,7 @@ def record(tmp_path, monkeypatch):
         class Opened:
             sha256 = "0" * 64
 
-        monkeypatch.setattr(recording, "opened", lambda _: Opened())
+        monkeypatch.setattr("edgestep.export.source.checkpoint.open_source", lambda _: Opened())
         monkeypatch.setattr("edgestep.export.recipe.contract.contract_from_checkpoint", lambda _: case.contract())
         out = tmp_path / "bundle"
         return source, record_reference(source, device="cpu", cases=3, out=out, prompts=PROMPTS)

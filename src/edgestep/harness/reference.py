@@ -23,7 +23,7 @@ from edgestep.harness.gates import IMAGE_PSNR, X0_SQNR
 from edgestep.harness.machine import machine_here
 from edgestep.harness.measures import psnr_db, sqnr_db, unit_from_picture
 from edgestep.harness.prompts import prompts_for
-from edgestep.harness.torch_one_step import TorchOneStep, check_device, exact_float32, import_torch, opened
+from edgestep.harness.torch_one_step import TorchOneStep, check_device, exact_float32, import_torch
 
 __all__ = [
     "Reference",
@@ -81,10 +81,11 @@ def record_reference(
     that is not empty.
     """
     from edgestep.export.recipe.contract import contract_from_checkpoint
+    from edgestep.export.source.checkpoint import open_source
 
     check_writable(out)
     source = source if isinstance(source, Source) else Source(source, allow_pickle=allow_pickle)
-    checkpoint = opened(source)
+    checkpoint = open_source(source)
     torch = import_torch()
     check_device(torch, device)
     prompts = tuple(prompts) if prompts is not None else prompts_for(source.folder)

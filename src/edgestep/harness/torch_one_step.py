@@ -176,17 +176,9 @@ def _numpy(tensor: Any) -> np.ndarray:
 def contract_from_source(source: Source) -> OneStep:
     """Return the contract that the export room reads from the source."""
     from edgestep.export.recipe.contract import contract_from_checkpoint
+    from edgestep.export.source.checkpoint import open_source
 
-    return contract_from_checkpoint(opened(source))
-
-
-def opened(source: Source) -> Any:
-    """Return the checked Checkpoint of a source."""
-    from edgestep.export.source import checkpoint
-
-    if hasattr(checkpoint, "open_source"):
-        return checkpoint.open_source(source)
-    return checkpoint.open_checkpoint(source.folder, allow_pickle=source.allow_pickle)
+    return contract_from_checkpoint(open_source(source))
 
 
 def import_torch() -> Any:
