@@ -32,14 +32,21 @@ _DDPM = {"clip_sample": False, "thresholding": False, "variance_type": "fixed_sm
 PUBLISHED: dict[str, Published] = {
     "dmd2-sd15": Published("LCMScheduler"),
     "dmd2-sdxl": Published("LCMScheduler"),
+    "sd-turbo": Published("EulerDiscreteScheduler", _TRAILING),
+    "sdxl-turbo": Published("EulerAncestralDiscreteScheduler", _TRAILING),
     "sdxl-lightning": Published("EulerDiscreteScheduler", _TRAILING),
     "hyper-sdxl": Published("LCMScheduler"),
     "hyper-sd15": Published("TCDScheduler", call={"eta": 1.0}),
+    "hyper-sdxl-lora": Published("TCDScheduler", call={"eta": 1.0}),
+    "hyper-nsteps": Published("DDIMScheduler", _TRAILING),
     "lcm-lora": Published("LCMScheduler"),
+    "lcm": Published("LCMScheduler"),
     "sid-lsg": Published("EulerDiscreteScheduler", _TRAILING),
     "pixart-dmd": Published("DDPMScheduler", _DDPM),
 }
 """Family -> what its model card sets; a family that is not here draws with its folder's own scheduler."""
+TCD_ETA = 0.3
+"""What TCDScheduler.step has where nobody says eta; the pipelines would say 0."""
 BY_FORMULA = ("swiftbrush", "instaflow")
 """Published with a closed form that is none of diffusers' schedulers."""
 SANA_SECOND_T = 1.3
@@ -105,7 +112,8 @@ def schedule_from_contract(contract: OneStep, own: Any, *, alpha_bar: float | No
         scheduler = own if contract.base == "sana" else _set_up(published, own, contract.prediction_type)
         timesteps = _timesteps_call(scheduler, contract)
         if timesteps is not None:
-            return Schedule(scheduler, {**published.call, **steps, **timesteps}, SCHEDULER)
+            eta = {"eta": TCD_ETA} if type(scheduler).__name__ == "TCDScheduler" else {}
+            return Schedule(scheduler, {**eta, **published.call, **steps, **timesteps}, SCHEDULER)
     return Schedule(ContractScheduler(contract, own.config), steps, CONTRACT)
 
 
