@@ -3,15 +3,21 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from edgestep.artifact import BadInput
+from edgestep.export.source.json_files import read_json
+
+PIECES = ("spiece.model", "tokenizer.model")
+"""What T5 and Gemma are published with: a sentencepiece model."""
+FAST = {"CLIPTokenizer": "CLIPTokenizerFast", "T5Tokenizer": "T5TokenizerFast", "GemmaTokenizer": "GemmaTokenizerFast"}
 
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """Ids that open a prompt, end it, and fill it up: 49406, 49407 and 49407 in Stable Diffusion 1.5."""
+    """Ids that open a prompt, end it, and fill it up: 49406, 49407 and 49407 in Stable Diffusion 1.5; -1 for none."""
 
     bos: int
     eos: int
@@ -19,51 +25,91 @@ class SpecialTokens:
 
 
 def tokenizer_json(folder: Path) -> bytes:
-    """Return the tokenizer as one tokenizer.json: the checkpoint's own, else made from vocab.json and merges.txt.
+    """Return the tokenizer as one tokenizer.json: the checkpoint's own, else made from what it was published with.
 
-    The device reads only this file; Stable Diffusion 1.5 was published without it. Making one needs transformers;
-    raises BadInput without it, or where the two files are missing too.
+    The device reads only this file; Stable Diffusion 1.5 was published with vocab.json and merges.txt, PixArt with
+    spiece.model. Making one needs transformers; raises BadInput without it, or where those are missing too.
     """
     path = folder / "tokenizer.json"
     if path.is_file():
         return path.read_bytes()
-    vocabulary, merges = folder / "vocab.json", folder / "merges.txt"
-    if not (vocabulary.is_file() and merges.is_file()):
-        raise BadInput(f"got neither tokenizer.json nor vocab.json and merges.txt in {folder}; download it again")
+    sources = [folder / name for name in ("vocab.json", "merges.txt", *PIECES) if (folder / name).is_file()]
+    names = {source.name for source in sources}
+    if not ({"vocab.json", "merges.txt"} <= names or names & set(PIECES)):
+        raise BadInput(
+            f"got no tokenizer.json, no vocab.json with merges.txt and no {PIECES[0]} in {folder}; expected one of "
+            "them; download it again"
+        )
+    return _made(folder.resolve(), _kind(folder, names), tuple(source.stat().st_mtime_ns for source in sources))
+
+
+def _kind(folder: Path, names: set[str]) -> str:
+    path = folder / "tokenizer_config.json"
+    named = str(read_json(path).get("tokenizer_class", "")) if path.is_file() else ""
+    named = named.removesuffix("Fast")
+    if named in FAST:
+        return FAST[named]
+    return "T5TokenizerFast" if "spiece.model" in names else FAST["CLIPTokenizer"]
+
+
+@lru_cache(maxsize=16)
+def _made(folder: Path, kind: str, _changed: tuple[int, ...]) -> bytes:
     try:
-        from transformers import CLIPTokenizerFast
+        import transformers
     except ImportError as error:
         raise BadInput(f"got no tokenizer.json in {folder}; making one needs pip install 'edgestep[export]'") from error
-    tokenizer = CLIPTokenizerFast.from_pretrained(folder)
+    try:
+        tokenizer = getattr(transformers, kind).from_pretrained(folder, local_files_only=True)
+    except (ImportError, OSError, ValueError, TypeError, RuntimeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise BadInput(
+            f"got a tokenizer in {folder} that {kind} cannot read ({reason}); expected the files that it was published "
+            "with; download it again, or pip install sentencepiece protobuf"
+        ) from error
     return tokenizer.backend_tokenizer.to_str(pretty=True).encode()
 
 
+def token_count(folder: Path, text: str) -> int:
+    """Return how many tokens a text has, special ones among them."""
+    from tokenizers import Tokenizer
+
+    return len(Tokenizer.from_str(tokenizer_json(folder).decode()).encode(text).ids)
+
+
 def special_token_ids(folder: Path, config: Mapping[str, Any]) -> SpecialTokens:
-    """Return the special tokens' ids. They come from the tokenizer: the text encoder's config often has wrong ones."""
-    named = {**_json(folder / "special_tokens_map.json"), **{k: v for k, v in config.items() if k.endswith("_token")}}
+    """Return the special tokens' ids. They come from the tokenizer: the text encoder's config often has wrong ones.
+
+    Raises BadInput for a token without an id. T5 names no bos: it is -1.
+    """
+    named = {
+        **_json(folder / "special_tokens_map.json"),
+        **{k: v for k, v in config.items() if k.endswith("_token") and v is not None},
+    }
     ids = _ids(folder, config)
+    is_clip = "<|endoftext|>" in ids
     found = {}
     for role, fallback in (("bos", "<|startoftext|>"), ("eos", "<|endoftext|>"), ("pad", "<|endoftext|>")):
-        token = named.get(f"{role}_token") or fallback
-        text = token["content"] if isinstance(token, Mapping) else str(token)
-        if text not in ids:
+        token = named.get(f"{role}_token") or (fallback if is_clip else None)
+        text = token["content"] if isinstance(token, Mapping) else token
+        if text is not None and text not in ids:
             raise BadInput(f"got {role} token {text!r}, which {folder} has no id for; download the checkpoint again")
-        found[role] = int(ids[text])
+        found[role] = -1 if text is None else int(ids[text])
     return SpecialTokens(**found)
 
 
 def _ids(folder: Path, config: Mapping[str, Any]) -> dict[str, int]:
-    ids = _json(folder / "vocab.json")
-    if not ids:
-        ids = _json(folder / "tokenizer.json").get("model", {}).get("vocab", {})
+    """Return token -> id, of vocab.json, else of tokenizer.json; with the tokens that were added to it."""
+    ids = _json(folder / "vocab.json") or _ids_of_json(json.loads(tokenizer_json(folder)))
     added = config.get("added_tokens_decoder", {})
     return {**ids, **{entry["content"]: int(number) for number, entry in added.items()}}
 
 
+def _ids_of_json(content: Mapping[str, Any]) -> dict[str, int]:
+    vocabulary = content.get("model", {}).get("vocab", {})
+    if isinstance(vocabulary, list):  # of a unigram model: [piece, score], in the order of the ids
+        vocabulary = {piece: i for i, (piece, _) in enumerate(vocabulary)}
+    return {**vocabulary, **{entry["content"]: int(entry["id"]) for entry in content.get("added_tokens", [])}}
+
+
 def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise BadInput(f"got a broken {path} ({error}); expected JSON; download the checkpoint again") from error
+    return read_json(path) if path.is_file() else {}
