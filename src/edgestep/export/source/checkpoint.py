@@ -12,6 +12,7 @@ from edgestep.artifact import BadInput
 from edgestep.export.source.bases import BASES, Base, Part, base_of_pipeline
 from edgestep.export.source.files import check_weight_file, files_by_name, sha256_of_files, weight_files
 from edgestep.export.source.json_files import read_json
+from edgestep.export.source.lora import fuse_lora
 from edgestep.export.source.names import named_as_module, without_wrappers
 from edgestep.export.source.pickles import PICKLES, weights_from_pickle
 from edgestep.export.source.source import Source
@@ -115,7 +116,12 @@ def open_source(source: Source) -> Checkpoint:
     _check_denoiser(base, folder, configs[base.denoiser])
     weights = {name: _files_of(source, base, name, folders[name], part) for name, part in parts.items()}
     classes = {name: _class_of(folders[name], configs[name], index, name, part) for name, part in parts.items()}
-    tensors = {name: _tensors(source, base, name, parts[name], classes[name], weights[name]) for name in parts}
+    tensors: dict[str, Weights] = {
+        name: _tensors(source, base, name, parts[name], classes[name], weights[name]) for name in parts
+    }
+    if source.lora is not None:
+        pickles = source.allow_pickle
+        tensors = fuse_lora(tensors, source.lora, source.lora_scale, denoiser=base.denoiser, allow_pickle=pickles)
     card = _front_matter(folder / "README.md")
     return Checkpoint(
         folder=folder,
