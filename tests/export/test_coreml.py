@@ -35,10 +35,10 @@ def test_weights_are_the_checkpoint_s(make, graphs):
         weights = ct.optimize.coreml.get_weights_metadata(model, weight_threshold=1)
     conv_in = np.asarray(weights["p_unet_conv_in_weight"].val)
     assert conv_in.dtype == np.float32
-    np.testing.assert_array_equal(conv_in, graphs.models.unet.conv_in.weight.detach().numpy())
+    np.testing.assert_array_equal(conv_in, graphs.captured("unet").weights["unet.conv_in.weight"].read())
     halves = {name: np.asarray(w.val) for name, w in weights.items() if np.asarray(w.val).dtype == np.float16}
     name = "p_unet_down_blocks_0_resnets_0_conv1_weight_to_fp16"
-    expected = graphs.models.unet.down_blocks[0].resnets[0].conv1.weight.detach().numpy().astype(np.float16)
+    expected = graphs.captured("unet").weights["unet.down_blocks.0.resnets.0.conv1.weight"].read().astype(np.float16)
     np.testing.assert_array_equal(halves[name], expected)
     assert sum(v.size for v in halves.values()) > 0.9 * 180_000
 

@@ -59,7 +59,8 @@ def test_folding_the_timestep_changes_nothing_but_rounding(tiny: Path):
     import torch
     from diffusers import UNet2DConditionModel
 
-    from edgestep.export.graph.fold import fold_timestep
+    from edgestep.export.graph.fold import fold_sd
+    from edgestep.export.graph.skeleton import skeleton_from_config
 
     unet = UNet2DConditionModel.from_pretrained(tiny / "unet", torch_dtype=torch.float32).eval()
     generator = torch.Generator().manual_seed(0)
@@ -67,8 +68,14 @@ def test_folding_the_timestep_changes_nothing_but_rounding(tiny: Path):
     with torch.no_grad():
         before = unet(z, 999, states).sample
         other = unet(z, 500, states).sample
-        fold_timestep(unet, 999)
-        after = unet(z, 0, states).sample
+    checkpoint = open_checkpoint(tiny)
+    config = checkpoint.configs["unet"]
+    bare = skeleton_from_config("UNet2DConditionModel", config)
+    folded = fold_sd(bare, checkpoint.tensors["unet"], 999)
+    bare.to_empty(device="cpu").load_state_dict({n: torch.from_numpy(w.read()) for n, w in folded.weights.items()})
+    with torch.no_grad():
+        after = bare(z, 0, states).sample
+    assert sum(p.numel() for p in unet.parameters()) - sum(p.numel() for p in bare.parameters()) == folded.removed > 0
     assert (after - before).abs().max() / before.abs().max() < 1e-5
     assert (other - before).abs().max() / before.abs().max() > 1e-3
 
@@ -157,17 +164,20 @@ def test_other_predictions_keep_their_formula(tmp_path: Path, prediction_type: s
     import torch
     from diffusers import DDPMScheduler, UNet2DConditionModel
 
+    from edgestep.export.onnx.onnx_from_torch import onnx_from_torch
+    from edgestep.export.onnx.write import write_onnx_model
     from edgestep.export.recipe.contract import contract_from_checkpoint
     from tests.tiny import save_tiny_checkpoint
 
     save_tiny_checkpoint(tmp_path / "other", prediction_type=prediction_type)
     checkpoint = open_checkpoint(tmp_path / "other")
-    program = Graphs(checkpoint, contract_from_checkpoint(checkpoint)).program("unet")
+    model = onnx_from_torch(Graphs(checkpoint, contract_from_checkpoint(checkpoint)), "unet")
+    write_onnx_model(model, tmp_path / "model.onnx")
     unet = UNet2DConditionModel.from_pretrained(tmp_path / "other/unet", torch_dtype=torch.float32).eval()
     a = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear").alphas_cumprod[999]
     z, states = torch.from_numpy(feeds.noise), torch.zeros(1, 16, 32)
     with torch.no_grad():
         f = unet(z, 999, states).sample
-        x0 = program.module()(z, torch.tensor(999), states)
+    x0 = _run(tmp_path / "model.onnx", sample=z.numpy(), timestep=np.array(999), encoder_hidden_states=states.numpy())
     expected = f if prediction_type == "sample" else a.sqrt() * z - (1 - a).sqrt() * f
     assert (x0 - expected).abs().max() / expected.abs().max() < 1e-4

@@ -20,13 +20,13 @@ from edgestep.artifact import (
 from edgestep.export.card import card_from_artifact
 from edgestep.export.client_files import write_client_files, write_tokenizer
 from edgestep.export.coreml.folder import write_coreml
-from edgestep.export.graph.graphs import LAYOUTS, Graphs
+from edgestep.export.graph.graphs import Graphs
 from edgestep.export.onnx.folder import write_onnx
 from edgestep.export.openvino.folder import write_openvino
 from edgestep.export.recipe.contract import contract_from_checkpoint
 from edgestep.export.source.checkpoint import Checkpoint
 
-REVISION = 1
+REVISION = 2
 """Part of every key: raise it when what export writes changes, so that artifacts made before are not reused."""
 
 
@@ -73,7 +73,7 @@ def export(
     tell(f"exporting {format} {precision} {layout}")
     try:
         with written_aside(out) as folder:
-            components = exporter.write(folder, graphs, LAYOUTS[layout], precision)
+            components = exporter.write(folder, graphs, graphs.names(layout), precision)
             artifact = Artifact(
                 name=_name(checkpoint, format, precision, layout),
                 target=target,

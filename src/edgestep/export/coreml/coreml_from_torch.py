@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from edgestep.artifact import BadInput, Component, TensorSpec
-from edgestep.export.graph.torch_models import quiet
+from edgestep.export.graph.skeleton import quiet
 
 NOTHING = ("aten.alias.default", "aten._assert_tensor_metadata.default")
 """Operations that compute nothing; coremltools 9 does not know the first."""

@@ -18,7 +18,7 @@ def write_coreml(folder: Path, graphs: Graphs, names: tuple[str, ...], precision
         plain = graphs.component(name, f"{name}.mlpackage")
         component = replace(plain, inputs=tuple(_coreml_specs(plain.inputs)))
         path = folder / component.file
-        save_coreml(coreml_from_torch(graphs.program(name), component, precision, metadata), path)
+        save_coreml(coreml_from_torch(graphs.real_program(name), component, precision, metadata), path)
         check_package(path, component)
         components.append(component)
     return tuple(components)

@@ -1,99 +1,254 @@
-"""Torch models and a contract -> the one-step graphs, captured once each with torch.export at static shapes, batch 1.
+"""A checkpoint and its contract -> captured graphs and the weights that go into them, read when they are written."""
 
-text_encoder   input_ids [1,T] int64                                    -> last_hidden_state [1,T,D]
-unet           sample [1,C,h,w], timestep [], encoder_hidden_states     -> out_sample [1,C,h,w], which is x0
-vae_decoder    latent_sample [1,C,h,w]                                  -> sample [1,3,H,W] in [-1,1]
-generator      input_ids [1,T] int64, noise [1,C,h,w]                   -> image [1,H,W,3] uint8
-"""
-
+import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import Any
 
-from edgestep.artifact import Component, OneStep, TensorSpec
-from edgestep.export.graph.fold import fold_timestep
-from edgestep.export.graph.torch_models import TorchModels, load_models, quiet
+from edgestep.artifact import BadInput, Component, OneStep, TensorSpec
+from edgestep.export.graph import sd, sdxl, transformers
+from edgestep.export.graph.decode import can_fold_scale, decode, fold_scale, image_from_sample, latents_from_x0
+from edgestep.export.graph.io import FREE, Shapes, Specs, decoder_io, examples_of, generator_io
+from edgestep.export.graph.skeleton import as_fake, quiet, shapes_of, skeleton_from_config
 from edgestep.export.source.checkpoint import Checkpoint
+from edgestep.export.source.fit import check_fit
+from edgestep.export.source.weights import Weights
 
-LAYOUTS = {"split": ("text_encoder", "unet", "vae_decoder"), "fused": ("generator",)}
-"""Layout -> its graphs."""
+BASES: dict[str, ModuleType] = {"sd": sd, "sdxl": sdxl, "pixart": transformers, "sana": transformers}
+"""Base -> the file that knows its prompt, its fold and its denoiser."""
+LAYOUTS = ("split", "fused")
 MASK = 3e4
+
+
+@dataclass(frozen=True, eq=False)
+class Captured:
+    """A torch.export.ExportedProgram with fake weights, decompositions run, and the weights by its own names."""
+
+    program: Any
+    weights: Weights
+    component: Component
 
 
 class Graphs:
     """The captured graphs of one checkpoint; each is captured when it is first asked for, and kept.
 
-    Hand the same object to every `export` of a process, so that the checkpoint is loaded and captured once.
+    Hand the same object to every `export` of a process with the same `dynamic` and `image`. No weight is in memory.
     """
 
-    def __init__(self, checkpoint: Checkpoint, contract: OneStep, tell: Callable[[str], None] = lambda _: None):
-        self.checkpoint = checkpoint
-        self.contract = contract
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        contract: OneStep,
+        tell: Callable[[str], None] = lambda _: None,
+        *,
+        dynamic: Iterable[str] = (),
+        image: str = "uint8",
+    ):
+        self.checkpoint, self.contract = checkpoint, contract
+        self.base = BASES[contract.base]
+        self.shapes = Shapes(contract, checkpoint.configs, "batch" in dynamic, "resolution" in dynamic, image)
         self.folded_parameters = 0
-        self._tell = tell
-        self._models: TorchModels | None = None
-        self._programs: dict[str, Any] = {}
-        self.onnx_programs: dict[str, Any] = {}
+        self.tell = tell
+        self._captured: dict[str, Captured] = {}
+        self.onnx_models: dict[str, Any] = {}
 
-    @property
-    def models(self) -> TorchModels:
-        """The torch models, with t folded into the UNet."""
-        if self._models is None:
-            self._tell("loading the checkpoint")
-            self._models = load_models(self.checkpoint)
-            self.folded_parameters = fold_timestep(self._models.unet, self.contract.timestep)
-        return self._models
-
-    def program(self, name: str) -> Any:
-        """Return the torch.export.ExportedProgram of that graph, decompositions run."""
-        if name not in self._programs:
-            models = self.models
-            self._tell(f"capturing {name}")
-            self._programs[name] = _captured(_module(name, models, self.contract), self.component(name).inputs)
-        return self._programs[name]
+    def names(self, layout: str) -> tuple[str, ...]:
+        """Return the graphs of a layout, in the order in which they run."""
+        if layout == "fused":
+            return ("generator",)
+        return (*self.base.prompt_io(self.shapes), *_denoisers(self.base.DENOISER, self.contract), "vae_decoder")
 
     def component(self, name: str, file: str = "") -> Component:
-        """Return the component's names, types and shapes."""
-        inputs, outputs = io_of(name, self.contract, int(self.checkpoint.configs["text_encoder"]["hidden_size"]))
-        return Component(name, file, inputs, outputs)
+        """Return the component's names, types and shapes, as a client sees them."""
+        inputs, outputs = self._io(name)
+        # Both text encoders are fed `input_ids` where each is a model of its own.
+        own = tuple(replace(s, name="input_ids") if name == "text_encoder_2" else s for s in inputs)
+        return Component(name, file, own, outputs)
+
+    def captured(self, name: str) -> Captured:
+        """Return that graph. Raises BadInput where weights do not fit their config."""
+        if name not in self._captured:
+            self.tell(f"capturing {name}")
+            self._captured[name] = self._capture(name)
+        return self._captured[name]
+
+    def real_program(self, name: str) -> Any:
+        """Return a copy of the program with its weights in memory, float32: for converters that cannot stream."""
+        import copy
+
+        import torch
+
+        captured = self.captured(name)
+        program = copy.copy(captured.program)
+        program._state_dict = {
+            key: torch.nn.Parameter(torch.from_numpy(captured.weights[key].read()), requires_grad=False)
+            if key in captured.weights
+            else value
+            for key, value in captured.program.state_dict.items()
+        }
+        return program
+
+    def _io(self, name: str) -> tuple[Specs, Specs]:
+        prompt = self.base.prompt_io(self.shapes)
+        if name in prompt:
+            return prompt[name]
+        if name == "vae_decoder":
+            return decoder_io(self.shapes)
+        if name == "generator":
+            return generator_io(self.shapes, _unique(spec for inputs, _ in prompt.values() for spec in inputs))
+        return self.base.denoiser_io(self.shapes)
+
+    def _capture(self, name: str) -> Captured:
+        from torch._subclasses.fake_tensor import FakeTensorMode
+
+        component = self.component(name)
+        parts, weights = self._parts(name)
+        mode = FakeTensorMode(allow_non_fake_inputs=True)
+        for part in parts.values():
+            as_fake(part, mode)
+        feeds = tuple(spec.name for spec in self._io(name)[0])
+        module = _module(parts, feeds, self._body(name))
+        return Captured(_exported(module, component.inputs, self._dynamic(component.inputs), mode), weights, component)
+
+    def _parts(self, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the torch modules of a graph by name, and their weights by dotted name."""
+        prompt = tuple(self.base.prompt_io(self.shapes))
+        steps = _denoisers(self.base.DENOISER, self.contract)
+        wanted = (*prompt, *steps, "vae") if name == "generator" else (("vae",) if name == "vae_decoder" else (name,))
+        parts: dict[str, Any] = {}
+        weights: dict[str, Any] = {}
+        for part in wanted:
+            component = self.base.DENOISER if part in steps else part
+            module, tensors = self._checked(component)
+            if part in steps:
+                module, tensors = self._folded(module, tensors, steps.index(part))
+            if part == "vae" and self._scales_in_decoder(name):
+                tensors = fold_scale(tensors, self.contract)
+            parts[part] = module
+            weights |= {f"{part}.{key}": weight for key, weight in tensors.items()}
+        return parts, weights
+
+    def _checked(self, component: str) -> tuple[Any, Weights]:
+        module = skeleton_from_config(self.checkpoint.classes[component], self.checkpoint.configs[component])
+        tensors = self.checkpoint.tensors[component]
+        check_fit(component, shapes_of(module), tensors)
+        return module, tensors
+
+    def _folded(self, module: Any, tensors: Weights, step: int) -> tuple[Any, Weights]:
+        steps = (self.contract.timestep, *(later.timestep for later in self.contract.next_steps))
+        folded = self.base.fold(module, tensors, self.contract, steps[step], self.shapes)
+        self.folded_parameters = folded.removed
+        return module, folded.weights
+
+    def _scales_in_decoder(self, name: str) -> bool:
+        """Tell whether 1 / latent_scale goes into the decoder: clients of the split form divide themselves."""
+        return name == "generator" and can_fold_scale(self.checkpoint.classes["vae"], self.contract)
+
+    def _body(self, name: str) -> Callable[[Any, Mapping[str, Any]], Any]:
+        contract, base = self.contract, self.base
+        steps = _denoisers(base.DENOISER, contract)
+        sample = base.denoiser_io(self.shapes)[0][0].name
+
+        def text(graph: Any, feeds: Mapping[str, Any]) -> Any:
+            return base.encode(graph, name, feeds)
+
+        def denoise(graph: Any, feeds: Mapping[str, Any]) -> Any:
+            return (_x0(base, graph, steps.index(name), feeds[sample], feeds, contract),)
+
+        def decoder(graph: Any, feeds: Mapping[str, Any]) -> Any:
+            return (decode(graph.vae, feeds["latent_sample"]),)
+
+        def generator(graph: Any, feeds: Mapping[str, Any]) -> Any:
+            latents = _looped(base, graph, feeds, contract)
+            if not self._scales_in_decoder(name):
+                latents = latents_from_x0(latents, contract)
+            return (image_from_sample(decode(graph.vae, latents), self.shapes.image),)
+
+        if name in steps:
+            return denoise
+        return {"vae_decoder": decoder, "generator": generator}.get(name, text)
+
+    def _dynamic(self, specs: Specs) -> Any:
+        if not (self.shapes.batch or self.shapes.resolution):
+            return None
+        import torch
+
+        # Latent sizes are multiples of what the denoiser halves them by; 8 holds for every published UNet.
+        factor = 2 ** (len(self.checkpoint.configs["unet"]["block_out_channels"]) - 1)
+        batch = torch.export.Dim("batch", min=1, max=64)
+        height, width = (torch.export.Dim(side, min=1, max=1024 // factor) * factor for side in ("height", "width"))
+        return (tuple(_free_axes(spec, batch, height, width) for spec in specs),)
 
 
-def io_of(name: str, contract: OneStep, text_width: int) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """Return the inputs and outputs of a graph. `timestep` of the unet is not used: clients hand it over."""
-    ids = TensorSpec("input_ids", "int64", (1, contract.prompt_tokens))
-    latents = (1, *contract.latent_shape)
-    states = (1, contract.prompt_tokens, text_width)
-    height, width = contract.image_size
-    table = {
-        "text_encoder": ((ids,), TensorSpec("last_hidden_state", "float32", states)),
-        "unet": (
-            (
-                TensorSpec("sample", "float32", latents),
-                TensorSpec("timestep", "int64", ()),
-                TensorSpec("encoder_hidden_states", "float32", states),
-            ),
-            TensorSpec("out_sample", "float32", latents),
-        ),
-        "vae_decoder": (
-            (TensorSpec("latent_sample", "float32", latents),),
-            TensorSpec("sample", "float32", (1, 3, height, width)),
-        ),
-        "generator": (
-            (ids, TensorSpec("noise", "float32", latents)),
-            TensorSpec("image", "uint8", (1, height, width, 3)),
-        ),
-    }
-    inputs, output = table[name]
-    return inputs, (output,)
+def _denoisers(name: str, contract: OneStep) -> tuple[str, ...]:
+    return (name, *(f"{name}_{i + 2}" for i in range(len(contract.next_steps))))
 
 
-def _captured(module: Any, inputs: tuple[TensorSpec, ...]) -> Any:
+def _unique(specs: Iterable[TensorSpec]) -> Specs:
+    return tuple({spec.name: spec for spec in specs}.values())
+
+
+def _free_axes(spec: TensorSpec, batch: Any, height: Any, width: Any) -> dict[int, Any]:
+    free = [axis for axis, size in enumerate(spec.shape) if size == FREE]
+    spatial = [axis for axis in free if axis >= 2 and len(spec.shape) >= 4]
+    sides = dict(zip(spatial[-2:], (height, width), strict=False)) if len(spatial) >= 2 else {}
+    return {axis: sides.get(axis, batch) for axis in free}
+
+
+def _module(parts: Mapping[str, Any], feeds: tuple[str, ...], body: Callable[[Any, Mapping[str, Any]], Any]) -> Any:
+    """Return the module of a graph; `parts` are its submodules: the prefixes of node and weight names."""
     import torch
 
-    examples = tuple(torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in inputs)
-    with torch.no_grad(), warnings.catch_warnings(), quiet("torch.export"):
+    class Graph(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            for name, part in parts.items():
+                setattr(self, name, part)
+
+        def forward(self, *args: Any) -> Any:
+            return body(self, dict(zip(feeds, args, strict=True)))
+
+    return Graph().eval()
+
+
+def _x0(base: ModuleType, graph: Any, step: int, z: Any, given: Mapping[str, Any], contract: OneStep) -> Any:
+    """Return k_z z - k_e F(k_in z, c) of one step."""
+    k = contract if step == 0 else contract.next_steps[step - 1]
+    x_in = z if k.k_in == 1 else k.k_in * z
+    f = base.predict(getattr(graph, _denoisers(base.DENOISER, contract)[step]), x_in, given, contract)
+    if k.k_z == 0:
+        return f if k.k_e == -1 else -k.k_e * f
+    return k.k_z * z - k.k_e * f
+
+
+def _looped(base: ModuleType, graph: Any, feeds: Mapping[str, Any], contract: OneStep) -> Any:
+    """Return x0 of the last step, the loop unrolled."""
+    given = {**feeds, **base.condition(graph, feeds)}
+    z = feeds["noise"]
+    x0 = _x0(base, graph, 0, z, given, contract)
+    for i, step in enumerate(contract.next_steps):
+        z = step.m_z * z + step.m_x * x0
+        if step.m_n:
+            z = z + step.m_n * feeds["more_noise"][i]
+        x0 = _x0(base, graph, i + 1, z, given, contract)
+    return x0
+
+
+def _exported(module: Any, inputs: Specs, dynamic: Any, mode: Any) -> Any:
+    import torch
+
+    with mode:
+        examples = tuple(torch.zeros(s.shape, dtype=getattr(torch, s.dtype)) for s in examples_of(inputs))
+    with torch.no_grad(), warnings.catch_warnings(), quiet("torch.export", "torch._export"):
         warnings.simplefilter("ignore")
-        program = torch.export.export(module.eval(), examples).run_decompositions({})
+        try:
+            program = torch.export.export(module, examples, dynamic_shapes=dynamic, strict=False)
+            program = program.run_decompositions({})
+        except torch._dynamo.exc.UserError as error:
+            reason = re.split(r"\n", str(error).strip())[0]
+            raise BadInput(f"got a model whose sizes cannot be dynamic ({reason}); export fixed sizes") from error
     bound_constants(program)
     return program
 
@@ -104,59 +259,3 @@ def bound_constants(program: Any) -> None:
         if node.op == "call_function" and any(isinstance(a, float) and a < -MASK for a in node.args):
             node.args = tuple(-MASK if isinstance(a, float) and a < -MASK else a for a in node.args)
     program.graph_module.recompile()
-
-
-def _module(name: str, models: TorchModels, contract: OneStep) -> Any:
-    """Return the torch module of a graph.
-
-    Submodules are called text_encoder, unet and vae in every graph: those are the prefixes of node and weight names.
-    """
-    import torch
-
-    class TextEncoder(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.text_encoder = models.text_encoder
-
-        def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
-            return self.text_encoder(input_ids, return_dict=False)[0]
-
-    class Denoiser(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.unet = models.unet
-
-        def forward(self, sample: torch.Tensor, timestep: Any, encoder_hidden_states: torch.Tensor) -> torch.Tensor:
-            return _x0(self.unet, sample, encoder_hidden_states, contract)
-
-    class Decoder(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.vae = models.vae
-
-        def forward(self, latent_sample: torch.Tensor) -> torch.Tensor:
-            return self.vae.decode(latent_sample, return_dict=False)[0]
-
-    class Generator(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.text_encoder, self.unet, self.vae = models.text_encoder, models.unet, models.vae
-
-        def forward(self, input_ids: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-            states = self.text_encoder(input_ids, return_dict=False)[0]
-            latents = _x0(self.unet, noise, states, contract) / contract.latent_scale
-            if contract.latent_shift:
-                latents = latents + contract.latent_shift
-            sample = self.vae.decode(latents, return_dict=False)[0]
-            pixels = torch.round((sample / 2 + 0.5).clamp(0, 1) * 255)
-            return pixels.permute(0, 2, 3, 1).to(torch.uint8)
-
-    modules = {"text_encoder": TextEncoder, "unet": Denoiser, "vae_decoder": Decoder, "generator": Generator}
-    return modules[name]()
-
-
-def _x0(unet: Any, z: Any, states: Any, contract: OneStep) -> Any:
-    """Return k_z z - k_e F(k_in z, c). The UNet is handed t = 0: nothing in it reads t any more."""
-    x_in = z if contract.k_in == 1 else contract.k_in * z
-    f = unet(x_in, 0, states, return_dict=False)[0]
-    return -contract.k_e * f if contract.k_z == 0 else contract.k_z * z - contract.k_e * f

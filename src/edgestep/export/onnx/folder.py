@@ -6,7 +6,8 @@ from pathlib import Path
 from edgestep.artifact import Component
 from edgestep.export.graph.graphs import Graphs
 from edgestep.export.onnx.half import half_from_onnx
-from edgestep.export.onnx.onnx_from_torch import onnx_from_torch, save_onnx
+from edgestep.export.onnx.onnx_from_torch import onnx_from_torch
+from edgestep.export.onnx.write import write_onnx_model
 
 
 def write_onnx(folder: Path, graphs: Graphs, names: tuple[str, ...], precision: str) -> tuple[Component, ...]:
@@ -17,6 +18,6 @@ def write_onnx(folder: Path, graphs: Graphs, names: tuple[str, ...], precision: 
         if precision == "fp16":
             model = half_from_onnx(model)
         file = "generator.onnx" if name == "generator" else f"{name}/model.onnx"
-        save_onnx(model, folder / file)
+        write_onnx_model(model, folder / file, graphs.tell)
         components.append(replace(graphs.component(name), file=file))
     return tuple(components)

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from edgestep.artifact import BadInput
-from edgestep.export.onnx.onnx_from_torch import save_onnx
+from edgestep.export.onnx.write import write_onnx_model
 
 EDGES = ("unet.conv_in", "unet.conv_out")
 """Stay float32, as in export/onnx/half.py."""
@@ -20,7 +20,7 @@ SUFFIX = "/compressed"
 
 
 def openvino_from_onnx(model: Any, precision: str) -> Any:
-    """Return an openvino.Model of an onnx.ModelProto; shapes are static, so everything about shapes is folded away."""
+    """Return an openvino.Model of an onnx_ir.Model; shapes are static, so everything about shapes is folded away."""
     try:
         import openvino
         from openvino.passes import ConstantFolding, Manager
@@ -28,7 +28,7 @@ def openvino_from_onnx(model: Any, precision: str) -> Any:
         raise BadInput("got no openvino; exporting to it needs: pip install 'edgestep[openvino]'") from error
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         # From a file: weights may be larger than a protobuf, and convert_model would drop the unused timestep.
-        save_onnx(model, Path(scratch) / "model.onnx")
+        write_onnx_model(model, Path(scratch) / "model.onnx")
         converted = openvino.Core().read_model(Path(scratch) / "model.onnx")
     passes = Manager()
     passes.register_pass(ConstantFolding())
