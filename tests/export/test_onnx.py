@@ -179,5 +179,6 @@ def test_other_predictions_keep_their_formula(tmp_path: Path, prediction_type: s
     with torch.no_grad():
         f = unet(z, 999, states).sample
     x0 = _run(tmp_path / "model.onnx", sample=z.numpy(), timestep=np.array(999), encoder_hidden_states=states.numpy())
+    x0 = torch.from_numpy(x0)
     expected = f if prediction_type == "sample" else a.sqrt() * z - (1 - a).sqrt() * f
     assert (x0 - expected).abs().max() / expected.abs().max() < 1e-4
