@@ -92,30 +92,28 @@ def _given(checkpoint: Checkpoint, name: str) -> Detected:
 def _by_file(checkpoint: Checkpoint) -> tuple[str, str]:
     for path in (checkpoint.source.unet, checkpoint.source.lora):
         if path is not None:
-            name, pattern = _by_name(_published_name(path), checkpoint.base)
+            name = _by_name(_published_name(path).lower(), checkpoint.base)
             if name:
-                return name, f"the file's name {path.name} ({pattern})"
+                return name, f"the file's name, {_published_name(path)}"
     return "", ""
 
 
 def _by_folder(checkpoint: Checkpoint) -> tuple[str, str]:
     folder = checkpoint.folder.resolve()
     hub = folder.parent.parent.name if folder.parent.name == "snapshots" else ""
-    name, pattern = _by_name((hub or folder.name).lower(), checkpoint.base)
-    return (name, f"the folder's name {hub or folder.name} ({pattern})") if name else ("", "")
+    name = _by_name((hub or folder.name).lower(), checkpoint.base)
+    return (name, f"the folder's name, {hub or folder.name}") if name else ("", "")
 
 
-def _by_name(text: str, base: str) -> tuple[str, str]:
-    for pattern, name, of_base in FILES:
-        if of_base == base and re.search(pattern, text):
-            return name, pattern
-    return "", ""
+def _by_name(text: str, base: str) -> str:
+    found = (name for pattern, name, of_base in FILES if of_base == base and re.search(pattern, text))
+    return next(found, "")
 
 
 def _published_name(path: Path) -> str:
     """Return the file's name with its folder's: `lcm-lora-sdxl/pytorch_lora_weights.safetensors`."""
     parent = path.parent.parent if path.parent.name in ("unet", "transformer") else path.parent
-    return f"{parent.name}/{path.name}".lower()
+    return f"{parent.name}/{path.name}"
 
 
 def _by_config(checkpoint: Checkpoint) -> tuple[str, str]:

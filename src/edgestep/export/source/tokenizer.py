@@ -58,6 +58,8 @@ def _made(folder: Path, kind: str, _changed: tuple[int, ...]) -> bytes:
         import transformers
     except ImportError as error:
         raise BadInput(f"got no tokenizer.json in {folder}; making one needs pip install 'edgestep[export]'") from error
+    verbosity = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()  # that it is converted is what was asked for
     try:
         tokenizer = getattr(transformers, kind).from_pretrained(folder, local_files_only=True)
     except (ImportError, OSError, ValueError, TypeError, RuntimeError) as error:
@@ -66,14 +68,21 @@ def _made(folder: Path, kind: str, _changed: tuple[int, ...]) -> bytes:
             f"got a tokenizer in {folder} that {kind} cannot read ({reason}); expected the files that it was published "
             "with; download it again, or pip install sentencepiece protobuf"
         ) from error
+    finally:
+        transformers.logging.set_verbosity(verbosity)
     return tokenizer.backend_tokenizer.to_str(pretty=True).encode()
 
 
 def token_count(folder: Path, text: str) -> int:
     """Return how many tokens a text has, special ones among them."""
+    return _token_count(tokenizer_json(folder), text)
+
+
+@lru_cache(maxsize=16)
+def _token_count(content: bytes, text: str) -> int:
     from tokenizers import Tokenizer
 
-    return len(Tokenizer.from_str(tokenizer_json(folder).decode()).encode(text).ids)
+    return len(Tokenizer.from_str(content.decode()).encode(text).ids)
 
 
 def special_token_ids(folder: Path, config: Mapping[str, Any]) -> SpecialTokens:
@@ -99,12 +108,19 @@ def special_token_ids(folder: Path, config: Mapping[str, Any]) -> SpecialTokens:
 
 def _ids(folder: Path, config: Mapping[str, Any]) -> dict[str, int]:
     """Return token -> id, of vocab.json, else of tokenizer.json; with the tokens that were added to it."""
-    ids = _json(folder / "vocab.json") or _ids_of_json(json.loads(tokenizer_json(folder)))
+    ids = _json(folder / "vocab.json") or _ids_of_json(tokenizer_json(folder))
     added = config.get("added_tokens_decoder", {})
     return {**ids, **{entry["content"]: int(number) for number, entry in added.items()}}
 
 
-def _ids_of_json(content: Mapping[str, Any]) -> dict[str, int]:
+@lru_cache(maxsize=4)
+def _ids_of_json(raw: bytes) -> dict[str, int]:
+    try:
+        content = json.loads(raw)
+    except ValueError as error:
+        raise BadInput(
+            f"got a broken tokenizer.json ({error}); expected JSON; download the checkpoint again"
+        ) from error
     vocabulary = content.get("model", {}).get("vocab", {})
     if isinstance(vocabulary, list):  # of a unigram model: [piece, score], in the order of the ids
         vocabulary = {piece: i for i, (piece, _) in enumerate(vocabulary)}
