@@ -38,7 +38,10 @@ def test_draws_as_the_published_recipe(name, tmp_path):
     assert (model.image_size, model.steps) == (contract.image_size, len(case.timesteps))
 
 
-@pytest.mark.parametrize("name", [n for n, case in FAMILIES.items() if case.base == "sd" and not n.startswith("lcm") and len(case.timesteps) == 1])
+@pytest.mark.parametrize(
+    "name",
+    [n for n, case in FAMILIES.items() if case.base == "sd" and not n.startswith("lcm") and len(case.timesteps) == 1],
+)
 def test_what_is_timed_is_what_is_drawn(name, tmp_path):
     case = FAMILIES[name]
     model = TorchOneStep(case.make(tmp_path), contract=case.contract())
