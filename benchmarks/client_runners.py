@@ -1,0 +1,172 @@
+"""What the workers of against_clients.py run: a prompt to a picture, tokenizing included, as each client does it.
+
+Every runner has `picture()`, float32 [H, W, 3] in [0, 1], drawn from the given noise. It is saved on loading, so that
+the parent can compare the pictures before anything is timed. `draw()` is what is timed.
+"""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgestep.artifact import read_artifact
+
+
+class ClientRunner(ABC):
+    """A client with `folder` loaded; `noise` is a .npy float32 [1, C, h, w]; `picture` is where its picture goes."""
+
+    def __init__(self, folder: str, threads: int, prompt: str, noise: str, picture: str, **options: Any) -> None:
+        self.folder, self.threads, self.prompt = Path(folder), threads, prompt
+        self.noise, self.saved, self.options = np.load(noise), picture, options
+
+    def imports(self) -> None:  # noqa: B027
+        """Nothing apart: loading is not compared here."""
+
+    def load(self) -> float | None:
+        """Open the client and save its picture."""
+        self.open()
+        np.save(self.saved, np.asarray(self.picture(), dtype=np.float32))
+        return None
+
+    def close(self) -> None:  # noqa: B027
+        """Nothing to close: the process ends."""
+
+    @abstractmethod
+    def open(self) -> None:
+        """Load the client."""
+
+    @abstractmethod
+    def picture(self) -> np.ndarray:
+        """Draw from the given noise; return float32 [H, W, 3] in [0, 1]."""
+
+    @abstractmethod
+    def draw(self) -> dict[str, float]:
+        """Draw once more, as quickly as the client can."""
+
+
+class EdgestepRunner(ClientRunner):
+    """One of our artifacts, on its own runtime."""
+
+    def open(self) -> None:
+        """Open the sessions and the tokenizer."""
+        from tokenizers import Tokenizer
+
+        from edgestep.runtimes.drawing import Drawer
+
+        self.drawer = Drawer(self.folder, threads=self.threads)
+        contract = read_artifact(self.folder).contract
+        self.tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer" / "tokenizer.json"))
+        self.tokenizer.no_truncation()
+        self.tokenizer.enable_padding(length=contract.prompt_tokens, pad_id=contract.pad_token_id)
+
+    def picture(self) -> np.ndarray:
+        """Tokenize, draw."""
+        return self._drawn()[0] / np.float32(255)
+
+    def draw(self) -> dict[str, float]:
+        """Tokenize, draw: uint8."""
+        self._drawn()
+        return {}
+
+    def _drawn(self) -> np.ndarray:
+        ids = np.array([self.tokenizer.encode(self.prompt).ids], dtype=np.int64)
+        return self.drawer.draw(ids, self.noise).image
+
+
+class PipelineRunner(ClientRunner):
+    """A pipeline with diffusers' own call; its pictures stay float, which spares it the rounding."""
+
+    pipeline: Any
+
+    def picture(self) -> np.ndarray:
+        """Tokenize, one step without guidance, decode."""
+        return self._drawn()[0]
+
+    def draw(self) -> dict[str, float]:
+        """Do the same again."""
+        self._drawn()
+        return {}
+
+    def _drawn(self) -> np.ndarray:
+        import torch
+
+        latents = torch.from_numpy(self.noise)
+        options: dict[str, Any] = {"num_inference_steps": 1, "guidance_scale": 1.0, "output_type": "np"}
+        with torch.inference_mode():
+            return self.pipeline(self.prompt, latents=latents, **options).images
+
+
+class DiffusersRunner(PipelineRunner):
+    """PyTorch eager: diffusers.StableDiffusionPipeline on the checkpoint, float32."""
+
+    def open(self) -> None:
+        """Load the pipeline."""
+        import torch
+
+        from edgestep.harness.torch_one_step import load_pipeline
+
+        torch.set_num_threads(self.threads)
+        self.pipeline = load_pipeline(self.folder)
+        self.pipeline.set_progress_bar_config(disable=True)
+
+
+class OptimumRunner(PipelineRunner):
+    """optimum.onnxruntime.ORTDiffusionPipeline on what optimum-cli exported."""
+
+    def open(self) -> None:
+        """Load the pipeline with that many threads in each session."""
+        import onnxruntime
+        import torch
+        from optimum.onnxruntime import ORTDiffusionPipeline
+
+        torch.set_num_threads(self.threads)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
+        for key, value in self.options.items():
+            options.add_session_config_entry(key, value)
+        self.pipeline = ORTDiffusionPipeline.from_pretrained(self.folder, session_options=options)
+        self.pipeline.set_progress_bar_config(disable=True)
+
+
+class GenaiRunner(ClientRunner):
+    """openvino_genai.Text2ImagePipeline on our OpenVINO split artifact; `options` are OpenVINO's properties.
+
+    It is timed with its own noise: numbers handed over by Python one by one would hold it up.
+    """
+
+    def open(self) -> None:
+        """Compile the pipeline."""
+        import openvino_genai
+
+        self.genai = openvino_genai
+        options = {"INFERENCE_NUM_THREADS": self.threads, **self.options}
+        self.pipeline = openvino_genai.Text2ImagePipeline(self.folder, "CPU", **options)
+        self.height, self.width = read_artifact(self.folder).contract.image_size
+
+    def picture(self) -> np.ndarray:
+        """Draw from the given noise."""
+        return self._drawn(_given(self.genai, self.noise)) / np.float32(255)
+
+    def draw(self) -> dict[str, float]:
+        """Draw from its own noise: uint8."""
+        self._drawn(self.genai.CppStdGenerator(0))
+        return {}
+
+    def _drawn(self, generator: Any) -> np.ndarray:
+        options = {"num_inference_steps": 1, "guidance_scale": 1.0, "width": self.width, "height": self.height}
+        return np.asarray(self.pipeline.generate(self.prompt, generator=generator, **options).data)[0]
+
+
+def _given(genai: Any, noise: np.ndarray) -> Any:
+    class Given(genai.Generator):
+        """Hands out the noise itself, where the client would draw its own."""
+
+        def __init__(self) -> None:
+            genai.Generator.__init__(self)
+            self.numbers = iter(noise.ravel())
+
+        def next(self) -> float:
+            return float(next(self.numbers))
+
+    return Given()
