@@ -98,16 +98,15 @@ class PipelineRunner(ClientRunner):
 
 
 class DiffusersRunner(PipelineRunner):
-    """PyTorch eager: diffusers.StableDiffusionPipeline on the checkpoint, float32."""
+    """PyTorch eager: diffusers' own pipeline on the checkpoint, float32."""
 
     def open(self) -> None:
         """Load the pipeline."""
         import torch
-
-        from edgestep.harness.torch_one_step import load_pipeline
+        from diffusers import DiffusionPipeline
 
         torch.set_num_threads(self.threads)
-        self.pipeline = load_pipeline(self.folder)
+        self.pipeline = DiffusionPipeline.from_pretrained(self.folder, local_files_only=True).to(torch.float32)
         self.pipeline.set_progress_bar_config(disable=True)
 
 
