@@ -90,12 +90,24 @@ def _given(checkpoint: Checkpoint, name: str) -> Detected:
 
 
 def _by_file(checkpoint: Checkpoint) -> tuple[str, str]:
+    found: dict[str, Path] = {}
     for path in (checkpoint.source.unet, checkpoint.source.lora):
-        if path is not None:
-            name = _by_name(_published_name(path).lower(), checkpoint.base)
-            if name:
-                return name, f"the file's name, {_published_name(path)}"
-    return "", ""
+        name = _by_name(_published_name(path).lower(), checkpoint.base) if path is not None else ""
+        if path is not None and name:
+            found.setdefault(name, path)
+    if len(found) > 1:
+        told = " and ".join(f"{path.name} of {name}" for name, path in found.items())
+        raise BadInput(f"got {told}; expected one family; leave one out, or say which recipe to draw by with --family")
+    return next(((name, f"the file's name, {_published_name(path)}") for name, path in found.items()), ("", ""))
+
+
+def steps_by_file(checkpoint: Checkpoint) -> tuple[int, str]:
+    """Return how many steps a published file's name says, and the name: 4 of sdxl_lightning_4step_unet; else 0."""
+    for path in (checkpoint.source.unet, checkpoint.source.lora):
+        match = re.search(r"(?<!\d)(\d{1,2})[-_]?steps?(?![a-z])", path.name.lower()) if path else None
+        if path is not None and match:
+            return int(match[1]), path.name
+    return 0, ""
 
 
 def _by_folder(checkpoint: Checkpoint) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgestep.artifact import BadInput
-from edgestep.export.recipe.detect import Detected, looked_at
+from edgestep.export.recipe.detect import Detected, looked_at, steps_by_file
 from edgestep.export.recipe.families import FAMILIES, OWN, PLAIN, RECTIFIED_FLOW, TRIGFLOW, Family
 from edgestep.export.recipe.flow import rectified_flow, trigflow
 from edgestep.export.recipe.schedule import SCHEDULERS, Asked, Loop, loop_from_scheduler
@@ -24,7 +24,7 @@ def loop_from_family(detected: Detected, checkpoint: Checkpoint) -> Loop:
     """
     row, source = detected.row, checkpoint.source
     steps = _steps(source)
-    timesteps = _timesteps(detected, source, steps)
+    timesteps = _timesteps(detected, checkpoint, steps)
     if row.scheduler == TRIGFLOW:
         _check_no(source, detected.name)
         return trigflow(steps, timesteps or None, checkpoint.configs["scheduler"])
@@ -65,13 +65,15 @@ def _steps(source: Source) -> int:
     return named or source.steps
 
 
-def _timesteps(detected: Detected, source: Source, steps: int) -> tuple[float, ...]:
+def _timesteps(detected: Detected, checkpoint: Checkpoint, steps: int) -> tuple[float, ...]:
     """Return those given by hand, else the family's; OWN where the scheduler chooses."""
+    source = checkpoint.source
     if source.timesteps:
         return tuple(float(t) for t in source.timesteps)
     if source.timestep is not None:
         return (float(source.timestep),)
     offered = detected.row.timesteps
+    _check_file(detected, checkpoint, steps)
     if steps not in offered:
         known = " or ".join(str(n) for n in sorted(offered))
         raise BadInput(
@@ -79,6 +81,17 @@ def _timesteps(detected: Detected, source: Source, steps: int) -> tuple[float, .
             "name the steps with --timesteps"
         )
     return offered.get(steps, OWN)
+
+
+def _check_file(detected: Detected, checkpoint: Checkpoint, steps: int) -> None:
+    """Refuse weights that were trained for another number of steps: they would draw a blur. A unified LoRA has any."""
+    named, file = steps_by_file(checkpoint)
+    unified = detected.row.scheduler == "TCDScheduler" and named == 1
+    if named and named != steps and not unified:
+        raise BadInput(
+            f"got {steps} steps with {file}, whose name says {named}; expected {named}; give --steps {named}, or name "
+            "the steps with --timesteps"
+        )
 
 
 def _check_no(source: Source, name: str) -> None:
