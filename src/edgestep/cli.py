@@ -277,17 +277,17 @@ def generate(
 ) -> None:
     """Draw one picture with an artifact."""
     from edgestep.runtimes.drawing import Drawer
-    from edgestep.runtimes.noise import noise_from_file, noise_from_seed
+    from edgestep.runtimes.noise import more_noise_from_seed, noise_from_file, noise_from_seed
     from edgestep.runtimes.picture import write_picture
-    from edgestep.runtimes.tokenizer import ids_from_prompt
+    from edgestep.runtimes.tokenizer import inputs_from_prompt
 
     if out.suffix.lower() != ".png":
         raise BadInput(f"got --out {out}; expected a name that ends in .png; choose one")
     with Drawer(artifact, runtime=runtime) as drawer:
         contract = drawer.artifact.contract
-        ids = ids_from_prompt(artifact, contract, prompt)
+        inputs = inputs_from_prompt(artifact, contract, prompt) | more_noise_from_seed(seed, contract)
         z = noise_from_file(noise, contract) if noise else noise_from_seed(seed, contract.latent_shape)
-        write_picture(drawer.draw(ids, z).image[0], out)
+        write_picture(drawer.draw(noise=z, **inputs).image[0], out)
     print(out)
 
 

@@ -92,7 +92,6 @@ def test_the_reference_is_the_recipe(case, source):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="Drawer does not feed two encoders, masks and loops yet", strict=False)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_artifact_is_the_recipe(case, source, tmp_path):
     from edgestep.export.run import export

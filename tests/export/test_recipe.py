@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
 
 from edgestep.export.recipe.contract import contract_from_checkpoint
 from edgestep.export.recipe.detect import family_of
@@ -20,6 +21,7 @@ from tests.family_models import (
     LCM,
     new_sd_unet,
     new_sdxl_unet,
+    write_clip_tokenizer,
     write_kohya_lora,
     write_lcm,
     write_scheduler,
@@ -166,7 +168,6 @@ def test_the_scale_of_a_config_that_does_not_say(bases):
 
 
 def test_a_tokenizer_json_of_spiece_model_is_that_of_t5(bases):
-    from tokenizers import Tokenizer
     from transformers import T5Tokenizer
 
     made = Tokenizer.from_str(tokenizer_json(bases / "pixart/tokenizer").decode())
@@ -176,6 +177,33 @@ def test_a_tokenizer_json_of_spiece_model_is_that_of_t5(bases):
     contract = _contract(Source(bases / "pixart", family="pixart-dmd"))
     assert (contract.bos_token_id, contract.eos_token_id, contract.pad_token_id) == (-1, 1, 0)
     assert contract.prompt_tokens == 120
+
+
+CLIP_PROMPTS = (
+    "A photo of a Cat, on the moon!",
+    "it's 3 o'clock!!",
+    "naïve café ÉÀ  \t x",
+    "a!b !",
+    "emoji 😀, we've 123,45.6",
+    "日本語",
+    "don't <|endoftext|> x",
+    "",
+)
+
+
+@pytest.mark.parametrize("pad", ["<|endoftext|>", "!"])
+def test_a_tokenizer_json_of_merges_is_that_of_clip(tmp_path, pad):
+    """Also where a sign pads, as in OpenCLIP: it is then special within a prompt too."""
+    from transformers import CLIPTokenizer, CLIPTokenizerFast
+
+    write_clip_tokenizer(tmp_path, pad=pad, fast=False)
+    made = Tokenizer.from_str(tokenizer_json(tmp_path).decode())
+    slow, fast = CLIPTokenizer.from_pretrained(tmp_path), CLIPTokenizerFast.from_pretrained(tmp_path)
+    assert json.loads(tokenizer_json(tmp_path)) == json.loads(fast.backend_tokenizer.to_str())
+    for prompt in CLIP_PROMPTS:
+        assert made.encode(prompt).ids == fast(prompt).input_ids
+        if prompt != "日本語":  # the slow one cuts these into signs where ftfy is missing
+            assert made.encode(prompt).ids == slow(prompt).input_ids
 
 
 def test_the_instruction_is_that_of_diffusers():

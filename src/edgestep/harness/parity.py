@@ -90,6 +90,7 @@ def check_same_model(artifact: Artifact, reference: Reference) -> None:
         ("made from checkpoint", artifact.checkpoint_sha256[:12], index.checkpoint_sha256[:12]),
         ("for latents", list(contract.latent_shape), list(index.latent_shape)),
         ("for pictures", list(contract.image_size), list(index.image_size)),
+        ("for steps", 1 + len(contract.next_steps), index.steps),
         ("for prompt tokens", contract.prompt_tokens, index.prompt_tokens),
     ):
         if got != expected:
@@ -116,7 +117,7 @@ def _draw(
     with Drawer(folder, runtime=runtime, threads=threads, verify=False) as drawer:
         for i, case in enumerate(reference.cases):
             tell(f"parity: {drawer.artifact.name}, case {i + 1} of {len(reference.cases)}")
-            drawings.append(drawer.draw(case.input_ids, case.noise))
+            drawings.append(drawer.draw(**case.inputs))
     return drawings
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgestep.artifact import read_artifact
+from edgestep.artifact import OneStep, Tokens
 
 
 class ArtifactRunner:
@@ -21,28 +21,37 @@ class ArtifactRunner:
 
     def load(self) -> float | None:
         """Open every component; return the seconds spent compiling where the sessions tell, else None."""
-        from edgestep.harness.reference import noise_numbered
+        from edgestep.harness.reference import more_noise_numbered, noise_numbered
         from edgestep.runtimes.drawing import Drawer
 
         # Hashes were checked by the parent: reading every file here would warm the page cache and not be loading.
         self._drawer = Drawer(self.folder, runtime=self.runtime, threads=self.threads, verify=False)
         contract = self._drawer.artifact.contract
-        self._ids = short_prompt_ids(self.folder)
-        self._noise = noise_numbered(0, contract.latent_shape)
+        self._inputs = {**short_prompt(contract), "noise": noise_numbered(0, contract.latent_shape)}
+        more_noise = more_noise_numbered(0, 1 + len(contract.next_steps), contract.latent_shape)
+        if more_noise is not None:
+            self._inputs["more_noise"] = more_noise
         return getattr(self._drawer, "compile_s", None)
 
     def draw(self) -> dict[str, float]:
         """Draw once; return the seconds of each component."""
-        return self._drawer.draw_timed(self._ids, self._noise)[1]
+        return self._drawer.draw_timed(**self._inputs)[1]
 
     def close(self) -> None:
         """Close the sessions."""
         self._drawer.__exit__(None, None, None)
 
 
-def short_prompt_ids(folder: Path) -> np.ndarray:
-    """Return int64 [1, T] of begin, end and padding: a fixed length, so the words do not change the time."""
-    contract = read_artifact(folder, verify=False).contract
-    ids = np.full((1, contract.prompt_tokens), contract.pad_token_id, dtype=np.int64)
-    ids[0, :2] = contract.bos_token_id, contract.eos_token_id
+def short_prompt(contract: OneStep) -> dict[str, np.ndarray]:
+    """Return int64 [1, T] of begin, end and padding by name: a fixed length, so the words do not change the time."""
+    found = {"input_ids": _short(contract)}
+    found |= {tokens.input: _short(tokens) for tokens in contract.more_tokenizers}
+    if contract.base in ("pixart", "sana"):
+        found["attention_mask"] = (np.arange(contract.prompt_tokens)[None] < 2).astype(np.int64)
+    return found
+
+
+def _short(tokens: OneStep | Tokens) -> np.ndarray:
+    ids = np.full((1, tokens.prompt_tokens), tokens.pad_token_id, dtype=np.int64)
+    ids[0, :2] = max(tokens.bos_token_id, 0), tokens.eos_token_id  # T5 begins with nothing
     return ids

@@ -1,7 +1,8 @@
-"""Artifact folder -> Drawer: input_ids and noise -> picture, split or fused, on any runtime.
+"""Artifact folder -> Drawer: token ids and noise -> picture, split or fused, on any runtime.
 
-Outside the graphs there are two formulas only: latent = x0 / latent_scale + latent_shift, and the rounding of a
-decoded sample to a uint8 picture. The one-step formula itself is inside the denoiser.
+Outside the graphs there are three formulas only: what lies between the steps of a loop (see NextStep), latent = x0 /
+latent_scale + latent_shift, and the rounding of a decoded sample to a uint8 picture. The one-step formula itself is
+inside the denoiser.
 """
 
 import time
@@ -14,7 +15,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from edgestep.artifact import BadInput, OneStep, TensorSpec, read_artifact
+from edgestep.artifact import Artifact, BadInput, TensorSpec, read_artifact
+from edgestep.runtimes.conditioning import conditioning
 from edgestep.runtimes.registry import open_session, runtime_for
 from edgestep.runtimes.session import Session
 
@@ -60,22 +62,32 @@ class Drawer:
         told = [getattr(session, "compile_s", None) for session in self._sessions.values()]
         self.compile_s = sum(t for t in told if t is not None) if any(t is not None for t in told) else None
 
-    def draw(self, input_ids: np.ndarray, noise: np.ndarray) -> Drawing:
-        """Draw. `input_ids` int64 [B, T], `noise` float32 [B, C, h, w], standard normal; BadInput for others."""
-        return self._draw(input_ids, noise, {}, {})
+    def draw(
+        self, input_ids: np.ndarray, noise: np.ndarray, *, more_noise: np.ndarray | None = None, **inputs: np.ndarray
+    ) -> Drawing:
+        """Draw. `input_ids` int64 [B, T], `noise` float32 [B, C, h, w], standard normal; BadInput for others.
 
-    def draw_timed(self, input_ids: np.ndarray, noise: np.ndarray) -> tuple[Drawing, dict[str, float]]:
+        `inputs`: `input_ids_2` (sdxl), `attention_mask` (pixart, sana), int64 [B, T]. `more_noise` float32
+        [n-1, B, C, h, w] is what a loop of n steps adds after each step but the last, where it adds any.
+        """
+        return self._draw(_together(input_ids, noise, more_noise, inputs), {}, {})
+
+    def draw_timed(
+        self, input_ids: np.ndarray, noise: np.ndarray, *, more_noise: np.ndarray | None = None, **inputs: np.ndarray
+    ) -> tuple[Drawing, dict[str, float]]:
         """Draw; return also the seconds of each component by name, and of what lies between them as `rest`."""
         seconds: dict[str, float] = {}
         start = time.perf_counter_ns()
-        drawing = self._draw(input_ids, noise, {}, seconds)
+        drawing = self._draw(_together(input_ids, noise, more_noise, inputs), {}, seconds)
         whole = (time.perf_counter_ns() - start) / 1e9
         return drawing, {**seconds, "rest": whole - sum(seconds.values())}
 
-    def feeds(self, input_ids: np.ndarray, noise: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    def feeds(
+        self, input_ids: np.ndarray, noise: np.ndarray, *, more_noise: np.ndarray | None = None, **inputs: np.ndarray
+    ) -> dict[str, dict[str, np.ndarray]]:
         """Draw; return what each component was fed: component name -> input name -> array."""
         fed: dict[str, dict[str, np.ndarray]] = {}
-        self._draw(input_ids, noise, fed, {})
+        self._draw(_together(input_ids, noise, more_noise, inputs), fed, {})
         return fed
 
     def __enter__(self) -> Self:
@@ -87,20 +99,39 @@ class Drawer:
         self._sessions.clear()
         self._open.close()
 
-    def _draw(self, input_ids: np.ndarray, noise: np.ndarray, fed: dict, seconds: dict[str, float]) -> Drawing:
+    def _draw(self, inputs: dict[str, np.ndarray], fed: dict, seconds: dict[str, float]) -> Drawing:
         contract = self.artifact.contract
-        check_inputs(contract, input_ids, noise)
-        given: dict[str, np.ndarray] = {"input_ids": input_ids, "noise": noise}
+        check_inputs(self.artifact, inputs)
         if self.artifact.layout == "fused":
-            image = self._run("generator", given, fed, seconds)["image"]
-            return Drawing(None, None, None, image)
-        embeds = self._run("text_encoder", given, fed, seconds)["last_hidden_state"]
-        given |= {"sample": noise, "encoder_hidden_states": embeds, "timestep": np.array(contract.timestep)}
-        x0 = self._run("unet", given, fed, seconds)["out_sample"].astype(np.float32, copy=False)
+            image = self._run("generator", inputs, fed, seconds)["image"]
+            return Drawing(None, None, None, image if image.dtype == np.uint8 else picture_from_unit(image))
+        told = conditioning(contract, inputs, lambda name, given: self._run(name, given, fed, seconds))
+        x0 = self._looped(inputs, told, fed, seconds)
         latent = x0 / np.float32(contract.latent_scale) + np.float32(contract.latent_shift)
         sample = self._run("vae_decoder", {"latent_sample": latent}, fed, seconds)["sample"]
         sample = sample.astype(np.float32, copy=False)
-        return Drawing(embeds.astype(np.float32, copy=False), x0, sample, picture_from_sample(sample))
+        embeds = told["encoder_hidden_states"].astype(np.float32, copy=False)
+        return Drawing(embeds, x0, sample, picture_from_sample(sample))
+
+    def _looped(
+        self, inputs: Mapping[str, np.ndarray], told: Mapping[str, np.ndarray], fed: dict, seconds: dict[str, float]
+    ) -> np.ndarray:
+        """Return x0 of the last step."""
+        contract, names = self.artifact.contract, denoisers_of(self.artifact)
+        z = inputs["noise"]
+        x0 = self._denoised(names[0], z, contract.timestep, told, fed, seconds)
+        for i, (name, step) in enumerate(zip(names[1:], contract.next_steps, strict=True)):
+            z = np.float32(step.m_z) * z + np.float32(step.m_x) * x0
+            if step.m_n:
+                z = z + np.float32(step.m_n) * inputs["more_noise"][i]
+            x0 = self._denoised(name, z, step.timestep, told, fed, seconds)
+        return x0
+
+    def _denoised(
+        self, name: str, z: np.ndarray, timestep: float, told: Mapping[str, np.ndarray], fed: dict, seconds: dict
+    ) -> np.ndarray:
+        given = {"sample": z, "hidden_states": z, "timestep": np.array(timestep), **told}
+        return self._run(name, given, fed, seconds)["out_sample"].astype(np.float32, copy=False)
 
     def _run(
         self, name: str, given: Mapping[str, np.ndarray], fed: dict, seconds: dict[str, float]
@@ -114,26 +145,68 @@ class Drawer:
         return outputs
 
 
-def check_inputs(contract: OneStep, input_ids: np.ndarray, noise: np.ndarray) -> None:
-    """Raise BadInput where `input_ids` or `noise` has another dtype, shape or batch than the contract, or NaN."""
-    batch = input_ids.shape[0] if input_ids.ndim else 0
-    for name, value, dtype, shape in (
-        ("input_ids", input_ids, "int64", (contract.prompt_tokens,)),
-        ("noise", noise, "float32", contract.latent_shape),
-    ):
-        if value.dtype != dtype or value.shape != (batch, *shape) or batch < 1:
+def denoisers_of(artifact: Artifact) -> tuple[str, ...]:
+    """Return the names of the denoiser's graphs, one a step, in the order in which they run."""
+    return tuple(c.name for c in artifact.components if c.name.split("_")[0] in ("unet", "transformer"))
+
+
+def inputs_of(artifact: Artifact) -> tuple[TensorSpec, ...]:
+    """Return what `draw` is given for an artifact; -1 is any size: the batch, and a dynamic resolution."""
+    contract = artifact.contract
+    prompt = [TensorSpec("input_ids", "int64", (-1, contract.prompt_tokens))]
+    prompt += [TensorSpec(tokens.input, "int64", (-1, tokens.prompt_tokens)) for tokens in contract.more_tokenizers]
+    if contract.base in ("pixart", "sana"):
+        prompt.append(TensorSpec("attention_mask", "int64", (-1, contract.prompt_tokens)))
+    first = artifact.component((*denoisers_of(artifact), "generator")[0])
+    latents = next(spec.shape for spec in first.inputs if spec.name in ("sample", "hidden_states", "noise"))
+    noise = [TensorSpec("noise", "float32", (-1, *latents[1:]))]
+    if any(step.m_n for step in contract.next_steps):
+        noise.append(TensorSpec("more_noise", "float32", (len(contract.next_steps), -1, *latents[1:])))
+    return (*prompt, *noise)
+
+
+def check_inputs(artifact: Artifact, inputs: Mapping[str, np.ndarray]) -> None:
+    """Raise BadInput where an input is missing, or has another dtype, shape or batch than the artifact's, or NaN."""
+    batch = inputs["input_ids"].shape[0] if inputs["input_ids"].ndim else 0
+    specs = inputs_of(artifact)
+    for spec in specs:
+        if spec.name not in inputs:
             raise BadInput(
-                f"got {name} {value.dtype} {list(value.shape)}; expected {dtype} {[max(batch, 1), *shape]}; "
+                f"got the inputs {', '.join(inputs)}; expected {', '.join(s.name for s in specs)}; make them for this "
+                "artifact's contract"
+            )
+        value, axis = inputs[spec.name], 1 if spec.name == "more_noise" else 0
+        expected = (*spec.shape[:axis], max(batch, 1), *spec.shape[axis + 1 :])
+        if value.dtype != spec.dtype or batch < 1 or not _fits(value.shape, expected):
+            raise BadInput(
+                f"got {spec.name} {value.dtype} {list(value.shape)}; expected {spec.dtype} {list(expected)}; "
                 "make them for this artifact's contract"
             )
-    if not np.isfinite(noise).all():
-        raise BadInput("got noise with NaN or infinity; expected standard normal numbers; make the noise again")
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise BadInput(
+                f"got {spec.name} with NaN or infinity; expected standard normal numbers; make the noise again"
+            )
+
+
+def _fits(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+    return len(shape) == len(expected) and all(e in (-1, s) for s, e in zip(shape, expected, strict=True))
+
+
+def _together(
+    input_ids: np.ndarray, noise: np.ndarray, more_noise: np.ndarray | None, inputs: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    more = {} if more_noise is None else {"more_noise": more_noise}
+    return {"input_ids": input_ids, **inputs, "noise": noise, **more}
+
+
+def picture_from_unit(image: np.ndarray) -> np.ndarray:
+    """float32 [B, H, W, 3] in [0, 1] -> uint8, rounded half to even as numpy does."""
+    return np.round(np.clip(image.astype(np.float32, copy=False), 0, 1) * 255).astype(np.uint8)
 
 
 def picture_from_sample(sample: np.ndarray) -> np.ndarray:
     """float32 [B, 3, H, W] in about [-1, 1] -> uint8 [B, H, W, 3], rounded half to even as numpy does."""
-    unit = np.clip(sample.astype(np.float32, copy=False) / 2 + 0.5, 0, 1)
-    return np.ascontiguousarray(np.round(unit * 255).astype(np.uint8).transpose(0, 2, 3, 1))
+    return np.ascontiguousarray(picture_from_unit(sample.astype(np.float32, copy=False) / 2 + 0.5).transpose(0, 2, 3, 1))
 
 
 def _as_fed(component: str, spec: TensorSpec, given: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -12,6 +12,15 @@ def noise_from_seed(seed: int, latent_shape: tuple[int, int, int]) -> np.ndarray
     return np.random.default_rng(seed).standard_normal((1, *latent_shape), dtype=np.float32)
 
 
+def more_noise_from_seed(seed: int, contract: OneStep) -> dict[str, np.ndarray]:
+    """Return {"more_noise": float32 [n-1, 1, C, h, w]} for a loop of n steps that adds noise, else nothing."""
+    if not any(step.m_n for step in contract.next_steps):
+        return {}
+    shape = (len(contract.next_steps), 1, *contract.latent_shape)
+    # A stream of its own, so that the first noise is that of one step.
+    return {"more_noise": np.random.default_rng([seed, 1]).standard_normal(shape, dtype=np.float32)}
+
+
 def noise_from_file(path: Path, contract: OneStep) -> np.ndarray:
     """Read a .npy without pickle; raise BadInput where it is missing, broken, of another shape, or not finite."""
     try:

@@ -8,8 +8,8 @@ import numpy as np
 
 from edgestep.artifact import BadInput, sha256_of_json
 from edgestep.runtimes.drawing import Drawer
-from edgestep.runtimes.noise import noise_from_seed
-from edgestep.runtimes.tokenizer import ids_from_prompt
+from edgestep.runtimes.noise import more_noise_from_seed, noise_from_seed
+from edgestep.runtimes.tokenizer import inputs_from_prompt
 
 CALIBRATION_PROMPTS = 48
 SEED = 7_000_000
@@ -38,12 +38,14 @@ class Calibration:
             contract = drawer.artifact.contract
             for i, prompt in enumerate(self.prompts):
                 try:
-                    ids = ids_from_prompt(folder, contract, prompt)
+                    inputs = inputs_from_prompt(folder, contract, prompt)
                 except BadInput:
                     if self.strict:
                         raise
                     continue
-                for component, arrays in drawer.feeds(ids, noise_from_seed(SEED + i, contract.latent_shape)).items():
+                noise = noise_from_seed(SEED + i, contract.latent_shape)
+                inputs |= more_noise_from_seed(SEED + i, contract)
+                for component, arrays in drawer.feeds(noise=noise, **inputs).items():
                     fed.setdefault(component, []).append(arrays)
         return fed
 

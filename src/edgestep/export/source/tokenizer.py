@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgestep.artifact import BadInput
+from edgestep.export.source.clip_tokenizer import clip_tokenizer_json
 from edgestep.export.source.json_files import read_json
 
 PIECES = ("spiece.model", "tokenizer.model")
@@ -28,7 +29,7 @@ def tokenizer_json(folder: Path) -> bytes:
     """Return the tokenizer as one tokenizer.json: the checkpoint's own, else made from what it was published with.
 
     The device reads only this file; Stable Diffusion 1.5 was published with vocab.json and merges.txt, PixArt with
-    spiece.model. Making one needs transformers; raises BadInput without it, or where those are missing too.
+    spiece.model. Only the latter needs transformers; raises BadInput without it, or where those are missing too.
     """
     path = folder / "tokenizer.json"
     if path.is_file():
@@ -54,6 +55,8 @@ def _kind(folder: Path, names: set[str]) -> str:
 
 @lru_cache(maxsize=16)
 def _made(folder: Path, kind: str, _changed: tuple[int, ...]) -> bytes:
+    if kind == FAST["CLIPTokenizer"]:
+        return clip_tokenizer_json(folder, _named(folder, _json(folder / "tokenizer_config.json")))
     try:
         import transformers
     except ImportError as error:
@@ -90,10 +93,7 @@ def special_token_ids(folder: Path, config: Mapping[str, Any]) -> SpecialTokens:
 
     Raises BadInput for a token without an id. T5 names no bos: it is -1.
     """
-    named = {
-        **_json(folder / "special_tokens_map.json"),
-        **{k: v for k, v in config.items() if k.endswith("_token") and v is not None},
-    }
+    named = _named(folder, config)
     ids = _ids(folder, config)
     is_clip = "<|endoftext|>" in ids
     found = {}
@@ -104,6 +104,12 @@ def special_token_ids(folder: Path, config: Mapping[str, Any]) -> SpecialTokens:
             raise BadInput(f"got {role} token {text!r}, which {folder} has no id for; download the checkpoint again")
         found[role] = -1 if text is None else int(ids[text])
     return SpecialTokens(**found)
+
+
+def _named(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return role -> token, text or an entry with `content`; the config goes before special_tokens_map.json."""
+    said = {k: v for k, v in config.items() if k.endswith("_token") and v is not None}
+    return {**_json(folder / "special_tokens_map.json"), **said}
 
 
 def _ids(folder: Path, config: Mapping[str, Any]) -> dict[str, int]:
