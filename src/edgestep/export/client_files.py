@@ -1,106 +1,61 @@
-"""A Checkpoint -> the small files that existing clients read beside the graphs: configs, tokenizer, scheduler.
+"""A Checkpoint -> the small files that existing clients read beside the graphs: configs, tokenizers, scheduler.
 
-With them optimum's ORTDiffusionPipeline opens an ONNX artifact, and openvino_genai.Text2ImagePipeline an OpenVINO one.
+With them optimum's ORTDiffusionPipeline opens an ONNX artifact of sd or sdxl, and openvino_genai.Text2ImagePipeline an
+OpenVINO one. For pixart and sana no client has a one-step pipeline; their files say what the graphs are all the same.
 """
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edgestep.export.clients.configs import component_configs, model_index
+from edgestep.export.clients.schedulers import scheduler_config
 from edgestep.export.openvino.tokenizer import write_openvino_tokenizer
 from edgestep.export.source.checkpoint import Checkpoint
 from edgestep.export.source.tokenizer import tokenizer_json
 
 TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+"""What is copied; sentencepiece models are not: tokenizer.json says all that they do."""
+CLIP_BASES = ("sd", "sdxl")
+"""What openvino_genai has pipelines for."""
 
 
 def write_client_files(folder: Path, checkpoint: Checkpoint, format: str) -> None:
-    """Write everything of the split form but the graphs."""
-    configs = checkpoint.configs
-    scheduler = SCHEDULERS[format](_noise(configs["scheduler"]))
-    _write_json(folder / "model_index.json", _model_index(checkpoint, scheduler["_class_name"]))
-    _write_json(folder / "unet" / "config.json", configs["unet"])
-    _write_json(folder / "text_encoder" / "config.json", configs["text_encoder"])
-    scale = {"scaling_factor": 0.18215, **configs["vae"]}
-    _write_json(folder / "vae_decoder" / "config.json", scale)
+    """Write everything of the split form but the graphs, which are there already.
+
+    A loop gets no model_index.json: every client would run its first graph again and again and call that a picture.
+    """
+    configs = component_configs(checkpoint)
+    for later in _later_steps(folder, checkpoint):
+        configs[later] = configs[checkpoint.denoiser]
+    for name, config in configs.items():
+        _write_json(folder / name / "config.json", config)
+    scheduler = scheduler_config(format, checkpoint.configs["scheduler"])
     _write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
+    if not _later_steps(folder, checkpoint):
+        _write_json(folder / "model_index.json", model_index(checkpoint, scheduler["_class_name"]))
     write_tokenizer(folder / "tokenizer", checkpoint)
-    if format == "openvino":
-        write_openvino_tokenizer(folder / "tokenizer")
+    if format == "openvino" and checkpoint.base in CLIP_BASES:
+        for name in checkpoint.tokenizers:
+            write_openvino_tokenizer(folder / name)
 
 
 def write_tokenizer(folder: Path, checkpoint: Checkpoint) -> None:
-    """Copy the tokenizer, and write the tokenizer.json that the contract names by its hash."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in TOKENIZER_FILES:
-        source = checkpoint.folder / "tokenizer" / name
-        if source.is_file():
-            shutil.copyfile(source, folder / name)
-    (folder / "tokenizer.json").write_bytes(tokenizer_json(checkpoint.folder / "tokenizer"))
+    """Write the first tokenizer to `folder` and the others beside it, each with the tokenizer.json of the contract."""
+    for name in checkpoint.tokenizers:
+        target, own = folder.with_name(name), checkpoint.folder / name
+        target.mkdir(parents=True, exist_ok=True)
+        for file in TOKENIZER_FILES:
+            if (own / file).is_file():
+                shutil.copyfile(own / file, target / file)
+        (target / "tokenizer.json").write_bytes(tokenizer_json(own))
 
 
-def _model_index(checkpoint: Checkpoint, scheduler: str) -> dict[str, Any]:
-    return {
-        "_class_name": checkpoint.pipeline_class,
-        "_diffusers_version": "0.36.0",
-        "feature_extractor": [None, None],
-        "image_encoder": [None, None],
-        "requires_safety_checker": False,
-        "safety_checker": [None, None],
-        "scheduler": ["diffusers", scheduler],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
-        "vae_decoder": ["diffusers", "AutoencoderKL"],
-    }
-
-
-def _noise(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what every scheduler says of the noise schedule."""
-    return {
-        key: config[key] for key in ("beta_start", "beta_end", "beta_schedule", "num_train_timesteps") if key in config
-    }
-
-
-def _lcm(noise: dict[str, Any]) -> dict[str, Any]:
-    """Return an LCMScheduler whose single step hands on what the unet returned, which is x0 already."""
-    return {
-        "_class_name": "LCMScheduler",
-        "_diffusers_version": "0.36.0",
-        **noise,
-        "clip_sample": False,
-        "original_inference_steps": 50,
-        "prediction_type": "sample",
-        "set_alpha_to_one": True,
-        "steps_offset": 1,
-        "thresholding": False,
-        "timestep_scaling": 10.0,
-        "timestep_spacing": "leading",
-        "trained_betas": None,
-    }
-
-
-def _ddim(noise: dict[str, Any]) -> dict[str, Any]:
-    """Return the same as DDIM, for openvino_genai: its LCMScheduler crashes at prediction type "sample"."""
-    return {
-        "_class_name": "DDIMScheduler",
-        "_diffusers_version": "0.36.0",
-        **noise,
-        "clip_sample": False,
-        "prediction_type": "sample",
-        "set_alpha_to_one": True,
-        "steps_offset": 1,
-        "thresholding": False,
-        "timestep_spacing": "trailing",
-        "trained_betas": None,
-    }
-
-
-SCHEDULERS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"onnx": _lcm, "openvino": _ddim, "coreml": _lcm}
-"""Format -> the scheduler that its clients read."""
+def _later_steps(folder: Path, checkpoint: Checkpoint) -> list[str]:
+    """Return unet_2, unet_3 ... where the graphs are of a loop."""
+    return sorted({path.name.partition(".")[0] for path in folder.glob(f"{checkpoint.denoiser}_[0-9]*")})
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""Checkpoint -> what existing clients read beside the graphs: configs, schedulers, tokenizers."""
