@@ -68,9 +68,7 @@ def _x0_by_formula(contract: OneStep, pipe, noise: torch.Tensor, more_noise: tor
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_formula_is_the_recipe(request, name, case, source):
-    if name == "hyper-sd15-2steps":
-        request.applymarker(pytest.mark.xfail(reason="TCD's second step is 4e-4 off, not yet explained", strict=True))
+def test_the_formula_is_the_recipe(case, source):
     contract = contract_from_checkpoint(open_source(source))
     noise, more_noise = case.noise()
     expected = case.recipe(source, PROMPT, noise, more_noise).x0.numpy()

@@ -148,9 +148,13 @@ def guidance_features(scale: float, width: int) -> np.ndarray:
 
     sin and cos of 1000 w / 10000^(k / (width/2 - 1)), the sines first.
     """
+    import torch
+
     half = width // 2
-    angles = 1000.0 * (scale - 1.0) * np.exp(-np.log(10000.0) * np.arange(half) / (half - 1))
-    features = np.concatenate([np.sin(angles), np.cos(angles)])
+    # In float32 and by torch, as diffusers has it: at angles of thousands one rounding of a frequency is worth 4e-4.
+    rate = torch.log(torch.tensor(10000.0)) / (half - 1)
+    angles = torch.tensor(1000.0 * (scale - 1.0)) * torch.exp(torch.arange(half, dtype=torch.float32) * -rate)
+    features = torch.cat([torch.sin(angles), torch.cos(angles)]).double().numpy()
     return np.pad(features, (0, width - features.size))
 
 

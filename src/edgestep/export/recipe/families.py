@@ -10,7 +10,7 @@ from typing import Any
 
 RECTIFIED_FLOW, TRIGFLOW, X0 = "RectifiedFlow", "SCMScheduler", "x0"
 """Values of `scheduler` that are no diffusers class with alpha_bars: see flow.py; X0 is the formula without any."""
-CLEAN = {"clip_sample": False, "thresholding": False, "set_alpha_to_one": True, "rescale_betas_zero_snr": False}
+CLEAN = {"clip_sample": False, "thresholding": False, "rescale_betas_zero_snr": False}
 TRAILING = {**CLEAN, "timestep_spacing": "trailing"}
 OWN: tuple[float, ...] = ()
 """Timesteps that the scheduler chooses."""

@@ -13,6 +13,8 @@ from edgestep.export.source.source import Source
 
 NOISE_KEYS = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
 """What a family takes from the checkpoint's own scheduler: the noise schedule that it was trained with."""
+ENDS_KEY = "set_alpha_to_one"
+"""Where DDIM ends, alpha_bar 1 or that of t = 0. Stable Diffusion's own folders say the latter, whoever reads them."""
 KEPT_KEYS = (*NOISE_KEYS, "original_inference_steps", "timestep_scaling")
 
 
@@ -47,7 +49,7 @@ def _scheduler(row: Family, checkpoint: Checkpoint) -> tuple[str, Mapping[str, A
     if row is PLAIN:
         return checkpoint.scheduler_class, own
     same = checkpoint.scheduler_class == row.scheduler
-    kept = {key: own[key] for key in (KEPT_KEYS if same else NOISE_KEYS) if key in own}
+    kept = {key: own[key] for key in (*(KEPT_KEYS if same else NOISE_KEYS), ENDS_KEY) if key in own}
     return row.scheduler, {**kept, **row.config}
 
 
