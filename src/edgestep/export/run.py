@@ -1,14 +1,16 @@
 """export: Checkpoint -> Artifact, in any format, precision and layout."""
 
 import errno
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from edgestep.artifact import (
     Artifact,
     BadInput,
-    Component,
     OneStep,
     check_writable,
     files_in,
@@ -25,16 +27,17 @@ from edgestep.export.onnx.folder import write_onnx
 from edgestep.export.openvino.folder import write_openvino
 from edgestep.export.recipe.contract import contract_from_checkpoint
 from edgestep.export.source.checkpoint import Checkpoint
+from edgestep.export.written import Written
 
-REVISION = 2
+REVISION = 3
 """Part of every key: raise it when what export writes changes, so that artifacts made before are not reused."""
 
 
 @dataclass(frozen=True)
 class Exporter:
-    """One format: `write(folder, graphs, names, precision)` writes the graphs and returns their components."""
+    """One format: `write(folder, graphs, names, precision)` writes the graphs; returns components and notes."""
 
-    write: Callable[[Path, Graphs, tuple[str, ...], str], tuple[Component, ...]]
+    write: Callable[[Path, Graphs, tuple[str, ...], str], Written]
     precisions: tuple[str, ...]
     layouts: tuple[str, ...]
     tools: tuple[str, ...]
@@ -73,7 +76,7 @@ def export(
     tell(f"exporting {format} {precision} {layout}")
     try:
         with written_aside(out) as folder:
-            components = exporter.write(folder, graphs, graphs.names(layout), precision)
+            written = exporter.write(folder, graphs, graphs.names(layout), precision)
             artifact = Artifact(
                 name=_name(checkpoint, format, precision, layout),
                 target=target,
@@ -81,13 +84,16 @@ def export(
                 scheme=precision,
                 layout=layout,
                 contract=contract,
-                components=components,
+                components=written.components,
                 files=(),
                 checkpoint_sha256=checkpoint.sha256,
-                key=export_key(checkpoint, format, precision, layout, contract=contract),
+                key=export_key(checkpoint, format, precision, layout, contract=contract, latents=graphs.latents),
                 licence=checkpoint.licence,
                 tools=tool_versions("torch", "diffusers", "transformers", *exporter.tools),
-                notes=(f"t = {contract.timestep:g} folded: {graphs.folded_parameters} parameters fewer",),
+                notes=(
+                    f"t = {contract.timestep:g} folded: {graphs.folded_parameters} parameters fewer",
+                    *written.notes,
+                ),
             )
             return _finished(folder, artifact, checkpoint)
     except OSError as error:
@@ -97,12 +103,20 @@ def export(
 
 
 def export_key(
-    checkpoint: Checkpoint, format: str, precision: str, layout: str, *, contract: OneStep | None = None
+    checkpoint: Checkpoint,
+    format: str,
+    precision: str,
+    layout: str,
+    *,
+    contract: OneStep | None = None,
+    latents: Iterable[np.ndarray] = (),
 ) -> str:
-    """Return what names an artifact's content: equal key, equal artifact."""
+    """Return what names an artifact's content: equal key, equal artifact. `latents` as given to Graphs."""
     contract = contract or contract_from_checkpoint(checkpoint)
+    drawn = [hashlib.sha256(np.ascontiguousarray(z)).hexdigest() for z in latents if precision == "fp16"]
     return sha256_of_json(
         {
+            **({"latents": drawn} if drawn else {}),
             "checkpoint": checkpoint.sha256,
             "format": format,
             "precision": precision,

@@ -35,6 +35,7 @@ class Graphs:
     """The captured graphs of one checkpoint; each is captured when it is first asked for, and kept.
 
     Hand the same object to every `export` of a process with the same `dynamic` and `image`. No weight is in memory.
+    `latents`: some x0 that the denoiser drew, float32 [1, C, h, w], by which the decoder's range in float16 is checked.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Graphs:
         *,
         dynamic: Iterable[str] = (),
         image: str = "uint8",
+        latents: Iterable[Any] = (),
     ):
         self.checkpoint, self.contract = checkpoint, contract
         self.base = BASES[contract.base]
@@ -53,6 +55,8 @@ class Graphs:
         self.tell = tell
         self._captured: dict[str, Captured] = {}
         self.onnx_models: dict[str, Any] = {}
+        self.latents = tuple(latents)
+        self.decoder_ranges: Any = None
 
     def names(self, layout: str) -> tuple[str, ...]:
         """Return the graphs of a layout, in the order in which they run."""

@@ -5,11 +5,12 @@ Weights and arithmetic become float16, and half as many bytes. What stays float3
 - the x0 formula and everything else outside a module: at t = 999 an error in epsilon is amplified 14.6 times;
 - the denoiser's last layer, whose rounding would be amplified so, and its first, so that the network sees the same z
   as the formula;
-- modules that normalise: their sums of squares leave float16's range.
+- modules that normalise: their sums of squares leave float16's range;
+- what the caller names: nodes that were seen to leave float16's range, see overflow.py.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,17 +24,20 @@ FLOAT32_INPUTS = {"Resize": (1, 2)}
 LARGEST = float(np.finfo(np.float16).max)
 
 
-def half_from_onnx(model: Any) -> Any:
-    """Convert an onnx_ir.Model in place and return it. Nodes' names stay; Casts are `<value>/Cast_<type>`."""
+def half_from_onnx(model: Any, keep: Collection[str] = ()) -> Any:
+    """Convert an onnx_ir.Model in place and return it. Nodes' names stay; Casts are `<value>/Cast_<type>`.
+
+    `keep` names nodes, or modules whose own nodes (not those of their submodules), that stay float32 as well.
+    """
     import onnx_ir as ir
 
-    kept = _kept_nodes(model.graph)
+    kept = float32_nodes(model.graph, keep)
     # Both are settled before anything moves: what a value was, and where it is read.
     reads = [(node, list(_wanted_inputs(node, node in kept))) for node in model.graph]
     halves = {v for node in model.graph if node not in kept for v in node.outputs if v.dtype == ir.DataType.FLOAT}
     casts: dict[tuple[Any, Any], Any] = {}
     for value in halves:
-        value.dtype = ir.DataType.FLOAT16
+        value.type = ir.TensorType(ir.DataType.FLOAT16)  # a new one: clones of a model share the old
     for node, positions in reads:
         for position, wanted in positions:
             value = node.inputs[position]
@@ -50,20 +54,23 @@ def half_from_onnx(model: Any) -> Any:
     return model
 
 
-def _kept_nodes(graph: Any) -> set[Any]:
-    """Return the nodes that stay float32."""
-    normalising = {_module(node) for node in graph if node.op_type in NORMS}
+def float32_nodes(graph: Any, keep: Collection[str] = ()) -> set[Any]:
+    """Return the nodes that stay float32: by the rules above, and those of `keep`."""
+    normalising = {module_of(node) for node in graph if node.op_type in NORMS}
     return {
         node
         for node in graph
-        if _module(node) in normalising
-        or not _module(node)
-        or EDGES.match(_module(node))
+        if module_of(node) in normalising
+        or not module_of(node)
+        or EDGES.match(module_of(node))
         or node.op_type in ("Cast", "Constant")
+        or module_of(node) in keep
+        or node.name in keep
     }
 
 
-def _module(node: Any) -> str:
+def module_of(node: Any) -> str:
+    """Return the module that a node is named after: `vae.decoder.conv_in` of `vae.decoder.conv_in/Conv`."""
     return node.name.rpartition("/")[0]
 
 
@@ -120,14 +127,14 @@ def _cast(graph: Any, value: Any, to: Any, before: Any) -> Any:
 
 
 def _outputs_in_float32(graph: Any) -> None:
-    """Bring each output that became float16 back under its own name."""
+    """Bring each output that became float16 back under its own name, by the Cast that a reader has already if any."""
     import onnx_ir as ir
 
     for position, value in enumerate(list(graph.outputs)):
         if value.dtype != ir.DataType.FLOAT16:
             continue
         name = value.name
-        value.name = f"{name}/float16"
-        out = ir.Value(name=name, shape=value.shape, type=ir.TensorType(ir.DataType.FLOAT))
-        graph.append(ir.Node("", "Cast", [value], [ir.AttrInt64("to", 1)], outputs=[out], name=f"{name}/Cast_float32"))
+        casts = [use.node for use in value.uses() if use.node.name == f"{name}/Cast_float32"]
+        out = casts[0].outputs[0] if casts else _cast(graph, value, ir.DataType.FLOAT, None)
+        value.name, out.name = f"{name}/float16", name
         graph.outputs[position] = out

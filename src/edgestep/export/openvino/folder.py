@@ -3,13 +3,18 @@
 from dataclasses import replace
 from pathlib import Path
 
-from edgestep.artifact import Component
 from edgestep.export.graph.graphs import Graphs
 from edgestep.export.onnx.onnx_from_torch import onnx_from_torch
 from edgestep.export.openvino.openvino_from_onnx import openvino_from_onnx, save_openvino
+from edgestep.export.written import Written
+
+FP16_NOTE = (
+    "fp16: weights are stored in float16, arithmetic is the device's: float32 on a CPU; "
+    "set INFERENCE_PRECISION_HINT to f32 on one that computes in float16, whose range is not checked here"
+)
 
 
-def write_openvino(folder: Path, graphs: Graphs, names: tuple[str, ...], precision: str) -> tuple[Component, ...]:
+def write_openvino(folder: Path, graphs: Graphs, names: tuple[str, ...], precision: str) -> Written:
     """Write each graph to `<name>/openvino_model.xml` and .bin, the fused one to `generator.xml`."""
     components = []
     for name in names:
@@ -21,4 +26,4 @@ def write_openvino(folder: Path, graphs: Graphs, names: tuple[str, ...], precisi
         model.reshape({spec.name: list(spec.shape) for spec in component.inputs})
         save_openvino(model, folder / file)
         components.append(component)
-    return tuple(components)
+    return Written(tuple(components), (FP16_NOTE,) if precision == "fp16" else ())

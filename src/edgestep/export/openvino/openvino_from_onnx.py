@@ -17,6 +17,7 @@ from edgestep.export.onnx.write import write_onnx_model
 EDGES = ("unet.conv_in", "unet.conv_out")
 """Stay float32, as in export/onnx/half.py."""
 SUFFIX = "/compressed"
+LARGEST = float(np.finfo(np.float16).max)
 
 
 def openvino_from_onnx(model: Any, precision: str) -> Any:
@@ -58,8 +59,9 @@ def _compress_weights(model: Any) -> None:
         name = node.get_friendly_name()
         if sum(size > 1 for size in node.shape) < 2 or name.startswith(EDGES):
             continue
-        largest = float(np.finfo(np.float16).max)
-        stored = opset13.constant(np.clip(node.data, -largest, largest).astype(np.float16))
+        if not np.abs(node.data).max() <= LARGEST:
+            continue  # float16 cannot hold it
+        stored = opset13.constant(node.data.astype(np.float16))
         stored.set_friendly_name(name + SUFFIX)
         convert = opset13.convert(stored, "f32")
         for user in node.output(0).get_target_inputs():
