@@ -1,101 +1,189 @@
-"""An artifact -> its README.md: what it is, its contract, its sizes, and how to run it."""
+"""An artifact -> its README.md: what it is, its contract, its sizes, what opens it, and how to run it."""
 
-from edgestep.artifact import Artifact, File, OneStep, TensorSpec
+from edgestep.artifact import Artifact, File, NextStep, OneStep, TensorSpec
+from edgestep.export.clients.example import example_from_artifact
 
-FUSED = {
-    "onnx": """\
-import numpy as np, onnxruntime
-from PIL import Image
-session = onnxruntime.InferenceSession("generator.onnx", providers=["CPUExecutionProvider"])
-image = session.run(None, {"input_ids": ids, "noise": noise})[0]
-""",
-    "openvino": """\
-import numpy as np, openvino
-from PIL import Image
-generator = openvino.compile_model("generator.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-image = generator({"input_ids": ids, "noise": noise})["image"]
-""",
-}
-SPLIT = {
-    "onnx": """\
-import numpy as np, onnxruntime
-from PIL import Image
-def run(name, **feeds):
-    return onnxruntime.InferenceSession(f"{name}/model.onnx", providers=["CPUExecutionProvider"]).run(None, feeds)[0]
-""",
-    "openvino": """\
-import numpy as np, openvino
-from PIL import Image
-def run(name, **feeds):
-    hint = {"INFERENCE_PRECISION_HINT": "f32"}
-    return openvino.compile_model(f"{name}/openvino_model.xml", "CPU", hint)(feeds)[0]
-""",
-}
-THREE_CALLS = """\
-states = run("text_encoder", input_ids=ids)
-x0 = run("unet", sample=noise, timestep=np.array(999), encoder_hidden_states=states)
-sample = run("vae_decoder", latent_sample=x0 / np.float32(%r))
-image = np.round(np.clip(sample / 2 + 0.5, 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
-"""
-FEEDS = """\
-ids = np.array([[%d, %d] + [%d] * %d])  # the empty prompt; tokenizer/tokenizer.json makes others
-noise = np.random.default_rng(0).standard_normal((1, %d, %d, %d), dtype=np.float32)
-"""
+BASES = {"sd": "Stable Diffusion", "sdxl": "Stable Diffusion XL", "pixart": "PixArt-alpha", "sana": "SANA-Sprint"}
+SMALL = 10_000
+"""Files below that many bytes are not listed."""
+NOT_CHECKED = "Not checked yet: `edgestep parity` compares this folder with its checkpoint in PyTorch."
+NO_LICENCE = "The checkpoint names no licence: ask its publisher before you pass this on."
+TINY = """\
+The decoder is a tiny one, an approximation of the checkpoint's own VAE: pictures differ from that one's, however
+exact the rest is."""
+LOOP_CLIENTS = """\
+No client that exists runs a loop whose steps are graphs of their own. There is no model_index.json, so that none runs
+the first graph again and again; run them as the example does, or with `edgestep generate`."""
+NO_CLIENTS = """\
+No client that exists draws with {base} in one step. model_index.json and the configs say what the graphs are; run them
+as the example does, or with `edgestep generate`."""
+FUSED_CLIENTS = """\
+One call draws, and needs no client: the example below is all. `edgestep generate` draws a prompt."""
+OPTIMUM = """\
+optimum opens this folder: `ORTDiffusionPipeline.from_pretrained(folder)`, called with `num_inference_steps=1,
+guidance_scale=1.0, height={height}, width={width}`."""
+GENAI = """\
+openvino_genai opens this folder: `Text2ImagePipeline(folder, "CPU", INFERENCE_PRECISION_HINT="f32")`, and
+`generate(prompt, num_inference_steps=1, guidance_scale=1.0, height={height}, width={width})`. Without the hint a CPU
+with bfloat16 instructions computes in those."""
+GENAI_WITHOUT = """\
+openvino_genai needs an openvino_tokenizer.xml beside every tokenizer.json, which openvino_tokenizers writes: it was not
+installed when this was exported."""
 COREML = """\
-Core ML runs on Apple devices: add the three packages to an app, or load them with `coremltools` on a Mac. Feed int32
-`input_ids` to text_encoder, its output and float32 noise to unet, whose `out_sample` is x0, and x0 / %r to
-vae_decoder; its `sample` lies in [-1, 1].
+Core ML runs on Apple devices: add the packages to an app, or load them with `coremltools` on a Mac. Feed each graph
+what is listed above by name; `out_sample` is x0, vae_decoder takes x0 / {scale!r}, and its `sample` lies in [-1, 1].
 """
-
-
-def card_from_artifact(artifact: Artifact, files: tuple[File, ...]) -> str:
-    """Return the text; its example draws the empty prompt."""
-    contract = artifact.contract
-    front = f"---\nlicense: {artifact.licence}\n---\n"
-    sizes = "\n".join(f"- `{file.path}`: {file.bytes:,} bytes" for file in files if file.bytes >= 10_000)
-    signatures = "\n".join(f"- {c.name}: {_specs(c.inputs)} -> {_specs(c.outputs)}" for c in artifact.components)
-    return f"""{front}
-# {artifact.name}
-
-A one-step image generator ({contract.family}) as {artifact.format}, {artifact.scheme}, {artifact.layout} form, made by
-edgestep. `edgestep.json` lists every file with its hash.
-
-x_in = {contract.k_in:.9g} z, x0 = {contract.k_z:.9g} z - {contract.k_e:.9g} F(x_in, t = {contract.timestep:g}, prompt),
-image = decode(x0 / {contract.latent_scale:.9g}). z is standard normal noise; the formula is inside the graph.
-The network predicts {contract.prediction_type}. No guidance.
-
-{signatures}
-
-{sizes}
+RUNS = """\
+The example draws the empty prompt, as image.png; tokenizer/tokenizer.json with the package `tokenizers` makes the ids
+of others.
 
 ```python
-{_example(artifact)}```
+{code}```
 """
 
 
-def _example(artifact: Artifact) -> str:
+def card_from_artifact(artifact: Artifact, files: tuple[File, ...], gates: str = "") -> str:
+    """Return the text. `gates`: a paragraph on what was checked, in place of the words that nothing was yet."""
     contract = artifact.contract
-    if artifact.format == "coreml":
-        return "".join(f"# {line}\n" for line in (COREML % contract.latent_scale).splitlines())
-    feeds = FEEDS % (*_empty_prompt(contract), *contract.latent_shape)
-    save = 'Image.fromarray(image[0]).save("image.png")\n'
-    if artifact.layout == "fused":
-        imports, rest = _parted(FUSED[artifact.format])
-        return imports + feeds + rest + save
-    imports, rest = _parted(SPLIT[artifact.format])
-    return imports + feeds + rest + THREE_CALLS % contract.latent_scale + save
+    return f"""\
+---
+license: {artifact.licence}
+pipeline_tag: text-to-image
+---
+
+# {artifact.name}
+
+{_what(artifact)}
+
+{gates.strip() or NOT_CHECKED}
+
+{_licence(artifact)}
+
+## Contract
+
+{_contract(contract)}
+
+## Graphs
+
+{_signatures(artifact)}
+
+{_sizes(files)}
+
+## Clients
+
+{_clients(artifact, files)}
+
+## Example
+
+{_example(artifact)}"""
 
 
-def _empty_prompt(contract: OneStep) -> tuple[int, int, int, int]:
-    """Return begin, end, padding, and how often padding follows."""
-    return contract.bos_token_id, contract.eos_token_id, contract.pad_token_id, contract.prompt_tokens - 2
+def _what(artifact: Artifact) -> str:
+    contract = artifact.contract
+    steps = ", ".join(f"{t:g}" for t in (contract.timestep, *(step.timestep for step in contract.next_steps)))
+    count = f"in {1 + len(contract.next_steps)} steps (t = {steps})" if contract.next_steps else "in one step"
+    height, width = contract.image_size
+    return _paragraphs(
+        f"Draws pictures of {height} x {width} {count}: {contract.family}, on {BASES[contract.base]};\n"
+        f"{artifact.format}, {artifact.scheme}, {artifact.layout} form, made by edgestep. "
+        "`edgestep.json` lists every file with its hash.",
+        TINY if contract.decoder == "tiny" else "",
+    )
 
 
-def _parted(text: str) -> tuple[str, str]:
-    """Return the two lines of imports, and what comes after."""
-    lines = text.splitlines(keepends=True)
-    return "".join(lines[:2]), "".join(lines[2:])
+def _licence(artifact: Artifact) -> str:
+    return NO_LICENCE if artifact.licence == "unknown" else f"Licence: {artifact.licence}, the checkpoint's."
+
+
+def _contract(contract: OneStep) -> str:
+    shift = _term(contract.latent_shift, "") if contract.latent_shift else ""
+    return _paragraphs(
+        f"x_in = {contract.k_in:.9g} z, {_x0(contract)}, t = {contract.timestep:g},\n"
+        f"image = decode(x0 / {contract.latent_scale:.9g}{shift}). "
+        f"z is standard normal noise, {list(contract.latent_shape)}; the formula is inside the graph.\n"
+        f"The network predicts {contract.prediction_type}.",
+        _loop(contract),
+        _prompt(contract),
+    )
+
+
+def _loop(contract: OneStep) -> str:
+    """Return the later steps of a loop, a line each."""
+    if not contract.next_steps:
+        return ""
+    lines = [
+        f"- z = {step.m_z:.9g} z{_term(step.m_x, ' x0')}{_term(step.m_n, ' n')},"
+        f" x_in = {step.k_in:.9g} z, {_x0(step)}, t = {step.timestep:g}"
+        for step in contract.next_steps
+    ]
+    return "Then, n being fresh standard normal noise:\n\n" + "\n".join(lines)
+
+
+def _x0(step: OneStep | NextStep) -> str:
+    return f"x0 = {step.k_z:.9g} z{_term(-step.k_e, ' F(x_in, t, prompt)')}"
+
+
+def _term(factor: float, name: str) -> str:
+    return f" {'-' if factor < 0 else '+'} {abs(factor):.9g}{name}"
+
+
+def _prompt(contract: OneStep) -> str:
+    lines = ["No guidance: it is distilled in, a client must not apply classifier-free guidance."]
+    if contract.guidance_embedding is not None:
+        lines.append(f"The guidance scale that the network is told, {contract.guidance_embedding:g}, is folded in.")
+    tokens = [contract.prompt_tokens, *(more.prompt_tokens for more in contract.more_tokenizers)]
+    pads = [contract.pad_token_id, *(more.pad_token_id for more in contract.more_tokenizers)]
+    for i, (count, pad) in enumerate(zip(tokens, pads, strict=True)):
+        lines.append(f"Prompts are padded to {count} tokens with {pad}{', for text_encoder_2' if i else ''}.")
+    if contract.prompt_prefix:
+        lines.append("`prompt_prefix` of the manifest goes before every prompt.")
+    return "\n".join(lines)
+
+
+def _signatures(artifact: Artifact) -> str:
+    lines = [f"- {c.name}: {_specs(c.inputs)} -> {_specs(c.outputs)}" for c in artifact.components]
+    if any(-1 in spec.shape for c in artifact.components for spec in c.inputs):
+        lines.append("\nA size of -1 is free.")
+    return "\n".join(lines)
 
 
 def _specs(specs: tuple[TensorSpec, ...]) -> str:
-    return ", ".join(f"{s.name} {s.dtype}{list(s.shape)}" for s in specs)
+    """Return names, types and shapes; an encoder's many hidden states as the first and the last."""
+    states = [spec for spec in specs if spec.name.startswith("hidden_states.")]
+    named = {spec.name: f"{spec.name} {spec.dtype}{list(spec.shape)}" for spec in specs if spec not in states[1:]}
+    if len(states) > 1:
+        named[states[0].name] = (
+            f"{states[0].name} to " + f"{states[-1].name} {states[-1].dtype}{list(states[-1].shape)}"
+        )
+    return ", ".join(named.values())
+
+
+def _sizes(files: tuple[File, ...]) -> str:
+    return "\n".join(f"- `{file.path}`: {file.bytes:,} bytes" for file in files if file.bytes >= SMALL)
+
+
+def _clients(artifact: Artifact, files: tuple[File, ...]) -> str:
+    contract = artifact.contract
+    if artifact.format == "coreml":
+        return "No client that exists opens these packages by itself."
+    if artifact.layout == "fused":
+        return FUSED_CLIENTS
+    if contract.next_steps:
+        return LOOP_CLIENTS
+    if contract.base in ("pixart", "sana"):
+        return NO_CLIENTS.format(base=BASES[contract.base])
+    height, width = contract.image_size
+    if artifact.format == "onnx":
+        return OPTIMUM.format(height=height, width=width)
+    converted = any(file.path == "tokenizer/openvino_tokenizer.xml" for file in files)
+    return GENAI.format(height=height, width=width) if converted else GENAI_WITHOUT
+
+
+def _example(artifact: Artifact) -> str:
+    if artifact.format == "coreml":
+        return COREML.format(scale=artifact.contract.latent_scale)
+    return RUNS.format(code=example_from_artifact(artifact))
+
+
+def _paragraphs(*parts: str) -> str:
+    return "\n\n".join(part for part in parts if part)
