@@ -125,7 +125,8 @@ class Artifact:
     """A manifest. `key` names what it was made from (checkpoint hash, options, version): equal key, equal artifact.
 
     `format`: onnx, openvino or coreml. `scheme`: fp32, fp16, w8a8 ... `layout`: split or fused. `parent`: the key
-    of the artifact that it was quantized from, "" where it came from the checkpoint.
+    of the artifact that it was quantized from, "" where it came from the checkpoint. `with_vae_sha256`: where a tiny
+    decoder stands in for the VAE, the hash of the same checkpoint with its VAE, whose reference it may be held against.
     """
 
     name: str
@@ -142,6 +143,7 @@ class Artifact:
     licence: str = "unknown"
     tools: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    with_vae_sha256: str = ""
 
     @property
     def bytes(self) -> int:

@@ -36,6 +36,9 @@ Tensors = dict[str, tuple[np.ndarray, np.ndarray]]
 FUSED_ABSENT = (X0_SQNR, X0_COSINE, EMBEDDINGS_COSINE)
 """What a fused graph does not show: it takes ids and noise, and gives a picture."""
 
+PICTURE_GATES = (IMAGE_PSNR, IMAGE_SSIM, PROMPT_SENSITIVITY, NOISE_SENSITIVITY)
+"""What is measured on pictures, and so depends on the decoder."""
+
 MEASURES: dict[str, tuple[str, Callable[[np.ndarray, np.ndarray], float]]] = {
     X0_SQNR: ("x0", sqnr_db),
     X0_COSINE: ("x0", cosine),
@@ -66,6 +69,11 @@ def judge(
         else:
             results.append(_sensitive(gate, cases, tensors, fits))
     return tuple(results)
+
+
+def without_picture_limits(gates: Sequence[Gate]) -> tuple[Gate, ...]:
+    """Return the gates with those on pictures only reported: for another decoder than the reference's."""
+    return tuple(Gate(gate.measure) if gate.measure in PICTURE_GATES else gate for gate in gates)
 
 
 def verdict_of(results: Sequence[GateResult]) -> str:

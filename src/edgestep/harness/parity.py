@@ -2,10 +2,13 @@
 
 What the artifact or the bundle cannot be used for is BadInput. What happens once the runtime has the artifact is a
 verdict: a crash there is a failure, never a pass and never an exception.
+
+An artifact with a tiny decoder in place of the VAE is an approximation, and never passes. Its x0 and embeddings are
+gated like any other's; its pictures only where the reference was drawn with the same decoder.
 """
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +16,8 @@ import numpy as np
 
 from edgestep.artifact import Artifact, BadInput, read_artifact
 from edgestep.harness.bundle import Reference
-from edgestep.harness.gates import gates_for
-from edgestep.harness.judge import FUSED_ABSENT, judge, verdict_of
+from edgestep.harness.gates import IMAGE_PSNR, IMAGE_SSIM, gates_for
+from edgestep.harness.judge import FUSED_ABSENT, judge, verdict_of, without_picture_limits
 from edgestep.harness.results import FAILED, PASSED, UNCHECKED, GateResult, ParityResult
 from edgestep.runtimes.drawing import Drawer, Drawing
 from edgestep.runtimes.registry import FORMATS, SESSIONS
@@ -60,34 +63,49 @@ def draw_and_check(
     artifact = read_artifact(artifact_folder)
     check_same_model(artifact, reference)
     gates = gates_for(artifact.scheme, artifact.contract.k_e)
+    approximation = artifact.contract.decoder != "vae"
+    same_decoder = artifact.checkpoint_sha256 == reference.index.checkpoint_sha256
+    if not same_decoder:
+        gates = without_picture_limits(gates)
     if artifact.format in UNCHECKED_FORMATS:
-        return CheckedPictures(ParityResult(UNCHECKED, reason=UNCHECKED_FORMATS[artifact.format]), ())
+        reason = UNCHECKED_FORMATS[artifact.format]
+        return CheckedPictures(ParityResult(UNCHECKED, reason=reason, approximation=approximation), ())
     runtime = installed_runtime(artifact, runtime)
     machine, fused = reference.index.machine, artifact.layout == "fused"
     try:
         drawings = _draw(artifact_folder, reference, runtime, threads, tell)
     except Exception as error:  # whatever a runtime raises, the artifact did not draw
         reason = f"{runtime} did not draw it: {_first_line(error)}"
-        return CheckedPictures(ParityResult(FAILED, reason=reason, runtime=runtime, reference_machine=machine), ())
+        failed = ParityResult(FAILED, (), reason, runtime, reference_machine=machine, approximation=approximation)
+        return CheckedPictures(failed, ())
     results = judge(reference.cases, drawings, gates, fused=fused)
     verdict = verdict_of(results)
+    reason = _reason(verdict, results, fused)
+    if approximation and verdict != FAILED:
+        verdict, reason = UNCHECKED, _approximation(results, same_decoder)
     result = ParityResult(
         verdict=verdict,
         gates=results,
-        reason=_reason(verdict, results, fused),
+        reason=reason,
         runtime=runtime,
         cases=len(drawings),
         absent=FUSED_ABSENT if fused else (),
         reference_machine=machine,
+        approximation=approximation,
     )
     return CheckedPictures(result, _pictures(reference, drawings))
 
 
 def check_same_model(artifact: Artifact, reference: Reference) -> None:
-    """Raise BadInput where the artifact and the bundle come from different checkpoints or contracts."""
+    """Raise BadInput where the artifact and the bundle come from different checkpoints or contracts.
+
+    An artifact with a tiny decoder may also be held against the same checkpoint's with its VAE.
+    """
     index, contract = reference.index, artifact.contract
+    with_vae = contract.decoder != "vae" and artifact.with_vae_sha256 == index.checkpoint_sha256
+    made_from = artifact.with_vae_sha256 if with_vae else artifact.checkpoint_sha256
     for what, got, expected in (
-        ("made from checkpoint", artifact.checkpoint_sha256[:12], index.checkpoint_sha256[:12]),
+        ("made from checkpoint", made_from[:12], index.checkpoint_sha256[:12]),
         ("for latents", list(contract.latent_shape), list(index.latent_shape)),
         ("for pictures", list(contract.image_size), list(index.image_size)),
         ("for steps", 1 + len(contract.next_steps), index.steps),
@@ -130,6 +148,22 @@ def _reason(verdict: str, results: tuple[GateResult, ...], fused: bool) -> str:
         f"{r.measure} {r.worst:.4g} (limit {r.limit}, {r.case or 'no case'})" for r in results if r.passed is wanted
     ]
     return ("failed " if verdict == FAILED else "undecided ") + ", ".join(named)
+
+
+def _approximation(results: Sequence[GateResult], same_decoder: bool) -> str:
+    """Say what an approximation was held against, how far its pictures are from that, and what was gated at all."""
+    worst = {result.measure: result.worst for result in results}
+    whose = "PyTorch's with the same tiny decoder" if same_decoder else "the VAE's"
+    held = [r.measure for r in results if r.measure in FUSED_ABSENT and r.limit != "report" and r.passed]
+    undecided = [r.measure for r in results if r.passed is None]
+    return "; ".join(
+        (
+            "approximation: a tiny decoder in place of the VAE",
+            f"pictures against {whose} {worst[IMAGE_PSNR]:.1f} dB PSNR, {worst[IMAGE_SSIM]:.3f} SSIM at worst",
+            f"within its gate: {', '.join(held)}" if held else "no gate on x0 applies",
+            *([f"undecided: {', '.join(undecided)}"] if undecided else ()),
+        )
+    )
 
 
 def _pictures(reference: Reference, drawings: list[Drawing]) -> tuple[np.ndarray, ...]:

@@ -42,7 +42,8 @@ class GateResult:
 class ParityResult:
     """The verdict on one artifact: passed, failed, undecided or unchecked; `reason` says why in one line.
 
-    `absent` names the measures that this artifact does not let us take (a fused graph shows no x0).
+    `absent` names the measures that this artifact does not let us take (a fused graph shows no x0). `approximation`:
+    a tiny decoder stands in for the VAE, so the verdict is never passed: failed, or unchecked with the figures.
     """
 
     verdict: str
@@ -52,6 +53,7 @@ class ParityResult:
     cases: int = 0
     absent: tuple[str, ...] = ()
     reference_machine: Machine | None = None
+    approximation: bool = False
 
 
 @dataclass(frozen=True)

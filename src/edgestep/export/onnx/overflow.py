@@ -45,13 +45,14 @@ class Ranges:
     def notes(self) -> tuple[str, ...]:
         """Return what the manifest says of it, a line or two."""
         seen = (
-            f"largest value seen {self.largest:.3g} in {self.largest_at}, into a norm (float32) {self.norm_input:.3g}"
+            f"largest value seen {self.largest:.3g} in {self.largest_at}, into a norm (float32) {self.norm_input:.3g}; "
+            f"float16 ends at {LARGEST:g}, margin {MARGIN:g}; {self.fed}"
         )
-        limit = f"float16 ends at {LARGEST:g}, margin {MARGIN:g}"
         if not self.keep:
-            return (f"fp16: nothing of {self.graph} kept in float32 for its range: {seen}; {limit}; {self.fed}",)
+            return (f"fp16: nothing of {self.graph} kept in float32 for its range: {seen}",)
+        nodes = f"{self.nodes} node{'s' if self.nodes > 1 else ''}"
         return (
-            f"fp16: {self.nodes} node{'s' if self.nodes > 1 else ''} of {self.graph} kept in float32 for their range: {seen}; {limit}; {self.fed}",
+            f"fp16: {nodes} of {self.graph} kept in float32 for their range: {seen}",
             f"fp16: kept in float32: {', '.join(self.keep)}",
         )
 

@@ -4,7 +4,7 @@ Only pickles need it, to find out where in the file each tensor begins.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +138,16 @@ def open_source(source: Source) -> Checkpoint:
         tensors=tensors,
         pickled=any(path.suffix in PICKLES for paths in weights.values() for path in paths),
     )
+
+
+def sha256_with_vae(checkpoint: Checkpoint) -> str:
+    """Return what `sha256` would be without the tiny decoder; "" where there is none, or no VAE in the folder."""
+    if checkpoint.source.decoder is None:
+        return ""
+    try:
+        return open_source(replace(checkpoint.source, decoder=None)).sha256
+    except BadInput:
+        return ""
 
 
 def _index(folder: Path) -> tuple[dict[str, Any], Base]:
