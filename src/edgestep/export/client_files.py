@@ -16,8 +16,15 @@ from edgestep.export.openvino.tokenizer import write_openvino_tokenizer
 from edgestep.export.source.checkpoint import Checkpoint
 from edgestep.export.source.tokenizer import tokenizer_json
 
-TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-"""What is copied; sentencepiece models are not: tokenizer.json says all that they do."""
+TOKENIZER_FILES = (
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",  # transformers makes T5's anew from it, tokenizer.json or not
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+"""What is copied; Gemma's tokenizer.model, 4 MB, is not: tokenizer.json says all that it does."""
 CLIP_BASES = ("sd", "sdxl")
 """What openvino_genai has pipelines for."""
 
