@@ -10,8 +10,17 @@ from edgestep.export.recipe.contract import contract_from_checkpoint
 from edgestep.export.run import export
 from edgestep.export.source.checkpoint import open_checkpoint
 from tests.export.conftest import worst_level
+from tests.export.family_artifacts import FamilyArtifacts, family_artifacts
+from tests.families import FAMILIES
 
 PROMPT = "a red heart"
+LIVELY = "a photo of a cat on the moon!"
+"""Ends in what OpenCLIP pads with, which is a special token wherever it stands."""
+
+
+@pytest.fixture(scope="session")
+def families(tmp_path_factory) -> FamilyArtifacts:
+    return family_artifacts(tmp_path_factory.getbasetemp() / "families")
 
 
 def _psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -64,35 +73,102 @@ def test_optimum_draws_emoji(emoji, tmp_path):
     assert _psnr(images[0], images[1]) >= 50
 
 
-def test_openvino_genai_draws_the_same_picture(make, feeds, contract):
+def _drawn_by_genai(folder, prompt: str, noise: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """Return a uint8 picture; where the client would draw noise of its own it is handed `noise`."""
     genai = pytest.importorskip("openvino_genai")
-    from transformers import CLIPTokenizer
+    if not (folder / "tokenizer/openvino_tokenizer.xml").is_file():
+        pytest.skip("openvino_tokenizers is not installed")
 
     class Given(genai.Generator):
-        """Hands out the noise itself, where the client would draw its own."""
-
         def __init__(self) -> None:
             genai.Generator.__init__(self)
-            self.numbers = iter(feeds.noise.ravel())
+            self.numbers = iter(noise.ravel())
 
         def next(self) -> float:
             return float(next(self.numbers))
 
-    made = make("openvino", "fp32", "split")
-    if not (made.folder / "tokenizer/openvino_tokenizer.xml").is_file():
-        pytest.skip("openvino_tokenizers is not installed")
-    height, width = contract.image_size
-    image = (
-        genai.Text2ImagePipeline(made.folder, "CPU")
-        .generate(PROMPT, num_inference_steps=1, guidance_scale=1.0, width=width, height=height, generator=Given())
-        .data
-    )
-    tokenizer = CLIPTokenizer.from_pretrained(made.folder / "tokenizer")
+    height, width = image_size
+    options = {"num_inference_steps": 1, "guidance_scale": 1.0, "width": width, "height": height}
+    # Without the hint a CPU with bfloat16 instructions uses those.
+    pipeline = genai.Text2ImagePipeline(folder, "CPU", INFERENCE_PRECISION_HINT="f32")
+    return np.asarray(pipeline.generate(prompt, **options, generator=Given()).data)
+
+
+def test_openvino_genai_draws_the_same_picture(make, feeds, contract):
+    pytest.importorskip("openvino_genai")
+    from transformers import CLIPTokenizer
+
+    folder = make("openvino", "fp32", "split").folder
+    image = _drawn_by_genai(folder, PROMPT, feeds.noise, contract.image_size)
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     ids = tokenizer(PROMPT, padding="max_length", max_length=contract.prompt_tokens, return_tensors="np").input_ids
     ours = _ours(make("onnx", "fp32", "fused").folder, ids.astype(np.int64), feeds.noise)
     # It cuts off where we round: half a level on average, 51 dB.
-    assert worst_level(np.asarray(image), ours) <= 2
-    assert _psnr(np.asarray(image), ours) >= 45
+    assert worst_level(image, ours) <= 1
+    assert _psnr(image, ours) >= 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sd-turbo", "sd-turbo-taesd", "lcm", "sdxl-turbo", "dmd2-sdxl-1step"])
+def test_optimum_draws_what_the_recipe_draws(families, name: str):
+    client = pytest.importorskip("optimum.onnxruntime")
+    noise, _ = FAMILIES[name].noise()
+    expected = FAMILIES[name].recipe(families.source(name), LIVELY, noise).image
+    pipeline = client.ORTDiffusionPipeline.from_pretrained(families.exported(name, "onnx", "split"))
+    pipeline.set_progress_bar_config(disable=True)
+    options = {"num_inference_steps": 1, "guidance_scale": 1.0, "output_type": "np"}
+    image = pipeline(LIVELY, latents=noise, **options).images
+    assert type(pipeline).auto_model_class.__name__.startswith("StableDiffusion")
+    assert expected.std() > 0.01
+    assert _psnr(np.round(255 * image), np.round(255 * expected)) >= 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sd-turbo-taesd", "lcm", "sdxl-turbo", "dmd2-sdxl-1step"])
+def test_openvino_genai_draws_what_the_recipe_draws(families, name: str):
+    pytest.importorskip("openvino_genai")
+    noise, _ = FAMILIES[name].noise()
+    expected = FAMILIES[name].recipe(families.source(name), LIVELY, noise).image
+    folder = families.exported(name, "openvino", "split")
+    image = _drawn_by_genai(folder, LIVELY, noise.numpy(), families.contract(name).image_size)
+    assert worst_level(image, np.round(255 * expected)) <= 1
+    assert _psnr(image, np.floor(255 * expected)) >= 50
+
+
+@pytest.mark.slow
+def test_clients_draw_pictures_that_are_not_square(families):
+    """No client can know both sides from SDXL's config: they are told."""
+    client = pytest.importorskip("optimum.onnxruntime")
+    import torch
+
+    from edgestep.runtimes.drawing import Drawer
+    from edgestep.runtimes.tokenizer import inputs_from_prompt
+
+    size = (16, 32)
+    folder = families.exported("sdxl-turbo", "onnx", "split", size=size)
+    contract = families.contract("sdxl-turbo", size=size)
+    noise = np.random.default_rng(0).standard_normal((1, *contract.latent_shape), dtype=np.float32)
+    with Drawer(folder) as drawer:
+        ours = drawer.draw(**inputs_from_prompt(folder, contract, LIVELY), noise=noise).image
+    pipeline = client.ORTDiffusionPipeline.from_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    options = {"num_inference_steps": 1, "guidance_scale": 1.0, "output_type": "np"}
+    image = pipeline(LIVELY, latents=torch.from_numpy(noise), height=size[0], width=size[1], **options).images
+    assert _psnr(np.round(255 * image), ours) >= 50
+    folder = families.exported("sdxl-turbo", "openvino", "split", size=size)
+    image = _drawn_by_genai(folder, LIVELY, noise, size)
+    assert worst_level(image, ours) <= 1
+
+
+def test_no_client_takes_a_loop_for_one_step(families, tmp_path):
+    client = pytest.importorskip("optimum.onnxruntime")
+    from edgestep.export.client_files import write_client_files
+
+    for name in ("unet", "unet_2"):
+        (tmp_path / name).mkdir()
+    write_client_files(tmp_path, families.checkpoint("lcm", steps=2), "onnx")
+    with pytest.raises(OSError, match="model_index"):
+        client.ORTDiffusionPipeline.from_pretrained(tmp_path)
 
 
 def test_client_scheduler_hands_x0_on(make):
