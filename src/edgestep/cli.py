@@ -18,6 +18,7 @@ import typer
 
 from edgestep.artifact import Artifact, BadInput, check_writable, read_artifact, tool_versions
 from edgestep.progress import teller
+from edgestep.source_options import takes_source
 from edgestep.targets import TARGETS, Target
 
 UsageError: Any = typer.BadParameter.__base__
@@ -25,11 +26,9 @@ UsageError: Any = typer.BadParameter.__base__
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
-Checkpoint = Annotated[str, typer.Argument(help="A diffusers folder, a hub id, or 'emoji' (bundled).")]
 ArtifactFolder = Annotated[Path, typer.Argument(help="An artifact folder: one with edgestep.json.")]
 Out = Annotated[Path, typer.Option("--out", help="Where to write; new or empty.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file as JSON.")]
-AllowPickle = Annotated[bool, typer.Option("--allow-pickle", help="Accept .bin weights, read with weights_only.")]
 Runtime = Annotated[str | None, typer.Option(help="onnxruntime or openvino; the artifact's own by default.")]
 Reference = Annotated[Path, typer.Option("--reference", help="A reference bundle: see 'edgestep reference'.")]
 Prompts = Annotated[Path | None, typer.Option(help="A text file, one prompt a line; a built-in list by default.")]
@@ -82,35 +81,32 @@ def _write_json(path: Path | None, value: Any) -> None:
 
 
 @app.command()
+@takes_source
 def ship(
-    checkpoint: Checkpoint,
+    source: Any,
     target: Annotated[list[str], typer.Option(help="A target; give it again for more. See 'edgestep targets'.")],
     out: Annotated[Path, typer.Option("--out", help="Where to; a folder of an earlier ship is gone on with.")],
     cases: Annotated[int, typer.Option(min=1, help="Cases of the reference bundle.")] = 8,
     prompts: Prompts = None,
     device: Annotated[str, typer.Option(help="What draws the reference: cpu, cuda, or auto.")] = "auto",
     threads: Annotated[int, typer.Option(min=1, help="Threads of every timed process.")] = 2,
-    allow_pickle: AllowPickle = False,
     json_file: JsonFile = None,
 ) -> int:
     """Export, quantize, check, time and report: the main job. Run again, it keeps what is finished."""
-    from edgestep.export.source.checkpoint import checkpoint_folder
     from edgestep.harness.markdown import markdown_from_results
     from edgestep.harness.results import FAILED, write_results
     from edgestep.ship.run import ShipRequest
     from edgestep.ship.run import ship as run_ship
 
-    folder = checkpoint_folder(checkpoint)
     request = ShipRequest(
-        checkpoint=folder,
-        name=_name_of(checkpoint, folder),
+        source=source,
+        name=source.name,
         targets=tuple(target),
         out=out,
         cases=cases,
         prompts=_lines(prompts),
         device=_device(device),
         threads=threads,
-        allow_pickle=allow_pickle,
     )
     results = run_ship(request, teller())
     if json_file is not None:
@@ -124,35 +120,47 @@ def ship(
 
 
 @app.command()
-def inspect(checkpoint: Checkpoint, allow_pickle: AllowPickle = False, json_file: JsonFile = None) -> None:
+@takes_source
+def inspect(source: Any, json_file: JsonFile = None) -> None:
     """Tell what a checkpoint is: family, timestep, formula, sizes, what folds, what memory export needs."""
     from edgestep.export.inspect import inspect_checkpoint, text_from_inspection
-    from edgestep.export.source.checkpoint import checkpoint_folder, open_checkpoint
+    from edgestep.export.source.checkpoint import open_source
     from edgestep.harness.plain import plain_from
 
-    inspection = inspect_checkpoint(open_checkpoint(checkpoint_folder(checkpoint), allow_pickle=allow_pickle))
+    inspection = inspect_checkpoint(open_source(source))
     _write_json(json_file, plain_from(inspection))
     print(text_from_inspection(inspection))
 
 
 @app.command()
+@takes_source
 def export(
-    checkpoint: Checkpoint,
+    source: Any,
     out: Out,
     format: Annotated[str, typer.Option(help="onnx, openvino or coreml.")] = "onnx",
     precision: Annotated[str, typer.Option(help="fp32 or fp16.")] = "fp32",
     layout: Annotated[str, typer.Option(help="split or fused.")] = "split",
-    allow_pickle: AllowPickle = False,
+    dynamic: Annotated[str, typer.Option(help="Sizes left open: batch, resolution, or batch,resolution.")] = "",
+    image: Annotated[
+        str, typer.Option("--image", help="The fused form's picture: uint8, or float32 in [0, 1].")
+    ] = "uint8",
     json_file: JsonFile = None,
 ) -> None:
     """Export a checkpoint to one artifact."""
     from edgestep.export.run import export as run_export
-    from edgestep.export.source.checkpoint import checkpoint_folder, open_checkpoint
+    from edgestep.export.source.checkpoint import open_source
 
-    opened = open_checkpoint(checkpoint_folder(checkpoint), allow_pickle=allow_pickle)
     target = next((t.name for t in TARGETS.values() if t.format == format), "")
     artifact = run_export(
-        opened, format=format, precision=precision, layout=layout, target=target, out=out, tell=teller()
+        open_source(source),
+        format=format,
+        precision=precision,
+        layout=layout,
+        target=target,
+        out=out,
+        dynamic=tuple(part.strip() for part in dynamic.split(",") if part.strip()),
+        image=image,
+        tell=teller(),
     )
     _report_artifact(artifact, out, json_file)
 
@@ -183,27 +191,25 @@ def quantize(
 
 
 @app.command()
+@takes_source
 def reference(
-    checkpoint: Checkpoint,
+    source: Any,
     out: Out,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda where there is one.")] = "auto",
     cases: Annotated[int, typer.Option(min=1, help="Cases: prompts x 2 noises.")] = 8,
     prompts: Prompts = None,
-    allow_pickle: AllowPickle = False,
     json_file: JsonFile = None,
 ) -> None:
     """Record what PyTorch draws, in fp32: the bundle that parity is judged against."""
-    from edgestep.export.source.checkpoint import checkpoint_folder
     from edgestep.harness.plain import plain_from
     from edgestep.harness.reference import record_reference
 
     recorded = record_reference(
-        checkpoint_folder(checkpoint),
+        source,
         device=_device(device),
         cases=cases,
         out=out,
         prompts=_lines(prompts),
-        allow_pickle=allow_pickle,
         tell=teller(),
     )
     _write_json(json_file, plain_from(recorded.index))
@@ -324,12 +330,6 @@ PACKAGES = {"onnx": "onnx", "openvino": "openvino", "coreml": "coremltools"}
 
 def _installed(target: Target) -> bool:
     return find_spec(PACKAGES[target.format]) is not None
-
-
-def _name_of(checkpoint: str, folder: Path) -> str:
-    name = checkpoint if checkpoint == "emoji" else checkpoint.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
-    plain = "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip(".-")
-    return plain or folder.resolve().name
 
 
 def _device(name: str) -> str:

@@ -24,6 +24,7 @@ from edgestep.export.client_files import write_client_files, write_tokenizer
 from edgestep.export.coreml.folder import write_coreml
 from edgestep.export.graph.graphs import Graphs
 from edgestep.export.onnx.folder import write_onnx
+from edgestep.export.openings import check_openings
 from edgestep.export.openvino.folder import write_openvino
 from edgestep.export.recipe.contract import contract_from_checkpoint
 from edgestep.export.source.checkpoint import Checkpoint, sha256_with_vae
@@ -61,17 +62,22 @@ def export(
     out: Path,
     contract: OneStep | None = None,
     graphs: Graphs | None = None,
+    dynamic: tuple[str, ...] = (),
+    image: str = "uint8",
     tell: Callable[[str], None] = lambda _: None,
 ) -> Artifact:
     """Export to the new folder `out` and return the manifest that it holds.
 
     `contract` overrides what `contract_from_checkpoint` finds. Hand the same `graphs` to every export of one
-    checkpoint: it is then loaded and captured once. Nothing is left at `out` when it fails. Raises BadInput where the
-    format does not have that precision or layout, `out` is not empty, an extra is not installed, or the disk is full.
+    checkpoint, with the same `dynamic` ("batch", "resolution") and `image` (the fused picture: "uint8", or "float32"
+    in [0, 1]): it is then loaded and captured once. Nothing is left at `out` when it fails. Raises BadInput where the
+    format does not have that precision or layout, a size cannot be dynamic, `out` is not empty, an extra is not
+    installed, or the disk is full.
     """
     exporter = _exporter(format, precision, layout)
     contract = contract or (graphs.contract if graphs else contract_from_checkpoint(checkpoint))
-    graphs = graphs or Graphs(checkpoint, contract, tell)
+    check_openings(contract, format, layout, dynamic, image)
+    graphs = graphs or Graphs(checkpoint, contract, tell, dynamic=dynamic, image=image)
     check_writable(out)
     tell(f"exporting {format} {precision} {layout}")
     try:
@@ -87,7 +93,16 @@ def export(
                 components=written.components,
                 files=(),
                 checkpoint_sha256=checkpoint.sha256,
-                key=export_key(checkpoint, format, precision, layout, contract=contract, latents=graphs.latents),
+                key=export_key(
+                    checkpoint,
+                    format,
+                    precision,
+                    layout,
+                    contract=contract,
+                    latents=graphs.latents,
+                    dynamic=dynamic,
+                    image=image,
+                ),
                 licence=checkpoint.licence,
                 tools=tool_versions("torch", "diffusers", "transformers", *exporter.tools),
                 notes=(
@@ -111,6 +126,8 @@ def export_key(
     *,
     contract: OneStep | None = None,
     latents: Iterable[np.ndarray] = (),
+    dynamic: tuple[str, ...] = (),
+    image: str = "uint8",
 ) -> str:
     """Return what names an artifact's content: equal key, equal artifact. `latents` as given to Graphs."""
     contract = contract or contract_from_checkpoint(checkpoint)
@@ -118,6 +135,8 @@ def export_key(
     return sha256_of_json(
         {
             **({"latents": drawn} if drawn else {}),
+            **({"dynamic": sorted(set(dynamic))} if dynamic else {}),
+            **({"image": image} if image != "uint8" else {}),
             "checkpoint": checkpoint.sha256,
             "format": format,
             "precision": precision,
@@ -141,8 +160,7 @@ def _exporter(format: str, precision: str, layout: str) -> Exporter:
 
 
 def _name(checkpoint: Checkpoint, format: str, precision: str, layout: str) -> str:
-    slug = "-".join(checkpoint.folder.resolve().name.lower().split())
-    return f"{slug}-{format}-{precision}" + ("-fused" if layout == "fused" else "")
+    return f"{checkpoint.source.name}-{format}-{precision}" + ("-fused" if layout == "fused" else "")
 
 
 def _finished(folder: Path, artifact: Artifact, checkpoint: Checkpoint) -> Artifact:

@@ -4,13 +4,14 @@ A worker that crashes, hangs or is killed gives a result that says so in `failur
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgestep.artifact import BadInput, read_artifact
+from edgestep.export.source.source import Source
 from edgestep.harness.machine import machine_here, usable_cores
 from edgestep.harness.parity import installed_runtime
 from edgestep.harness.results import Baseline, LatencyResult, Ratio
@@ -49,17 +50,22 @@ def artifact_job(folder: Path, *, runtime: str | None = None, threads: int | Non
     return Job(artifact.name, "edgestep.harness.timed_artifact:ArtifactRunner", options, options["threads"], runtime)
 
 
-def eager_job(checkpoint_folder: Path, *, threads: int | None = None) -> Job:
-    """Return the job of the checkpoint's own single step in PyTorch eager, fp32, CPU."""
-    options = {"folder": str(checkpoint_folder), "threads": _threads(threads)}
+def eager_job(checkpoint: Path | Source, *, threads: int | None = None) -> Job:
+    """Return the job of the checkpoint's own steps in PyTorch eager, fp32, CPU."""
+    source = checkpoint if isinstance(checkpoint, Source) else Source(checkpoint)
+    options = {"source": _json_from_source(source), "threads": _threads(threads)}
     return Job(EAGER, "edgestep.harness.timed_torch:OneStepRunner", options, options["threads"], "pytorch")
 
 
 def teacher_job(checkpoint_folder: Path, *, threads: int | None = None, steps: int = 50) -> Job:
     """Return the job of the teacher's sampler: `steps` DDIM steps with guidance at batch 2, in PyTorch eager."""
-    options = {"folder": str(checkpoint_folder), "threads": _threads(threads), "steps": steps}
+    options = {"source": _json_from_source(Source(checkpoint_folder)), "threads": _threads(threads), "steps": steps}
     name = TEACHER.format(steps=steps)
     return Job(name, "edgestep.harness.timed_torch:TeacherRunner", options, options["threads"], "pytorch")
+
+
+def _json_from_source(source: Source) -> dict[str, Any]:
+    return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(source).items()}
 
 
 def measure_latency(
@@ -78,12 +84,19 @@ def measure_latency(
 
 
 def measure_baselines(
-    checkpoint_folder: Path, *, threads: int | None = None, steps: int = 50, tell: Tell = lambda _: None
+    source: Source,
+    *,
+    threads: int | None = None,
+    steps: int = 50,
+    teacher: bool = True,
+    tell: Tell = lambda _: None,
 ) -> tuple[Baseline, ...]:
-    """Measure PyTorch eager, one step, and the teacher's sampler, each in its own fresh process."""
-    eager = measure(eager_job(checkpoint_folder, threads=threads), tell=tell)
-    teacher = teacher_job(checkpoint_folder, threads=threads, steps=steps)
-    return Baseline(EAGER, eager), Baseline(teacher.name, measure(teacher, budget=Budget(3, 0.0), tell=tell))
+    """Measure PyTorch eager, and with `teacher` the teacher's sampler, each in its own fresh process."""
+    eager = Baseline(EAGER, measure(eager_job(source, threads=threads), tell=tell))
+    if not teacher:
+        return (eager,)
+    job = teacher_job(source.folder, threads=threads, steps=steps)
+    return eager, Baseline(job.name, measure(job, budget=Budget(3, 0.0), tell=tell))
 
 
 def measure(job: Job, *, budget: Budget | None = None, tell: Tell = lambda _: None) -> LatencyResult:

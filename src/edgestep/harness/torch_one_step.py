@@ -140,9 +140,15 @@ class TorchOneStep:
         with exact_noises(self.pipe.scheduler, more_noise):
             return self.pipe(**told, **self._call(), latents=noise, output_type="latent").images
 
+    @property
+    def plain(self) -> bool:
+        """Whether `denoise` can: one step on sd without a guidance embedding, by diffusers' scheduler."""
+        told = self.contract.guidance_embedding
+        return self.contract.base == "sd" and self.steps == 1 and told is None and self.formula_by == "scheduler"
+
     def denoise(self, noise: Any, embeds: Any) -> Any:
         """Return x0 of one step on sd by the same parts without the pipeline's checks, which take time: for timing."""
-        if self.contract.base != "sd" or self.steps > 1 or self.contract.guidance_embedding is not None:
+        if not self.plain:
             got = f"{self.contract.family} of {self.steps} steps on {self.contract.base}"
             raise BadInput(f"got {got}; expected one step on sd without a guidance embedding; call draw_x0")
         scheduler, custom = self.pipe.scheduler, self._schedule.get("timesteps")

@@ -49,7 +49,7 @@ CONDITIONING: dict[str, Callable[[OneStep, Arrays, Run], dict[str, np.ndarray]]]
 
 
 def time_ids(contract: OneStep, noise: tuple[int, ...]) -> np.ndarray:
-    """Return SDXL's size conditioning, float32 [B, 6]: the picture's own size, no crop. `noise` is the noise's shape."""
+    """Return SDXL's size conditioning, float32 [B, 6]: the picture's own size, no crop; for noise of that shape."""
     factor = contract.image_size[0] // contract.latent_shape[1]
     height, width = noise[2] * factor, noise[3] * factor
     return np.tile(np.array([[height, width, 0, 0, height, width]], np.float32), (noise[0], 1))

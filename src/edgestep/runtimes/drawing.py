@@ -206,7 +206,9 @@ def picture_from_unit(image: np.ndarray) -> np.ndarray:
 
 def picture_from_sample(sample: np.ndarray) -> np.ndarray:
     """float32 [B, 3, H, W] in about [-1, 1] -> uint8 [B, H, W, 3], rounded half to even as numpy does."""
-    return np.ascontiguousarray(picture_from_unit(sample.astype(np.float32, copy=False) / 2 + 0.5).transpose(0, 2, 3, 1))
+    return np.ascontiguousarray(
+        picture_from_unit(sample.astype(np.float32, copy=False) / 2 + 0.5).transpose(0, 2, 3, 1)
+    )
 
 
 def _as_fed(component: str, spec: TensorSpec, given: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -37,9 +37,7 @@ def inputs_from_prompt(folder: Path, contract: OneStep, prompt: str) -> dict[str
         found["attention_mask"] = mask
     for tokens in contract.more_tokenizers:
         specials = frozenset({tokens.bos_token_id, tokens.eos_token_id})
-        other = _Padding(
-            tokens.folder, tokens.prompt_tokens, specials, tokens.pad_token_id, tokens.tokenizer_sha256
-        )
+        other = _Padding(tokens.folder, tokens.prompt_tokens, specials, tokens.pad_token_id, tokens.tokenizer_sha256)
         found[tokens.input] = _padded(_ids(folder, other, text), other)
     return found
 

@@ -10,7 +10,8 @@ from edgestep.artifact import Artifact, sha256_of_json, tool_versions
 from edgestep.export.graph.graphs import Graphs
 from edgestep.export.recipe.contract import contract_from_checkpoint
 from edgestep.export.run import export, export_key
-from edgestep.export.source.checkpoint import Checkpoint, open_checkpoint
+from edgestep.export.source.checkpoint import Checkpoint, open_source
+from edgestep.export.source.source import Source
 from edgestep.harness.bundle import Reference, read_reference
 from edgestep.harness.machine import machine_here
 from edgestep.harness.parity import draw_and_check
@@ -43,7 +44,7 @@ TOOLS = ("torch", "diffusers", "transformers", "onnx", "onnxscript", "onnxruntim
 class ShipRequest:
     """What the user asked for. `prompts` None takes the checkpoint's own list; `device` draws the reference."""
 
-    checkpoint: Path
+    source: Source
     name: str
     targets: tuple[str, ...]
     out: Path
@@ -51,23 +52,22 @@ class ShipRequest:
     prompts: tuple[str, ...] | None = None
     device: str = "cpu"
     threads: int = 2
-    allow_pickle: bool = False
 
 
 def ship(request: ShipRequest, tell: Tell) -> Results:
     """Make, check, time and report every artifact of the targets; return what report.json holds."""
     targets = [target_named(name) for name in dict.fromkeys(request.targets)]
-    checkpoint = open_checkpoint(request.checkpoint, allow_pickle=request.allow_pickle)
+    checkpoint = open_source(request.source)
     contract = contract_from_checkpoint(checkpoint)
     stages = Stages(request.out, tell)
-    prompts = request.prompts or prompts_for(request.checkpoint)
+    prompts = request.prompts or prompts_for(request.source.folder)
     reference = _reference(request, checkpoint, stages, prompts, tell)
     calibration = calibration_from_prompts(prompts, CALIBRATION_PROMPTS, strict=request.prompts is not None)
     jobs = jobs_from_targets(request.name, targets)
     made = _artifacts(request, jobs, checkpoint, calibration, stages, tell)
     shown = [job for job in jobs if job.shown]
     checked = {job.name: _parity(request, job, made[job.name], reference, stages, tell) for job in shown}
-    timing = Timing(request.out, request.checkpoint, checkpoint.sha256, request.threads)
+    timing = Timing(request.out, request.source, contract, checkpoint.sha256, request.threads)
     speed = measure_speed(timing, shown, made, checked, stages, tell)
     names = [case.name for case in reference.cases]
     results = Results(
@@ -102,12 +102,11 @@ def _reference(
         shutil.rmtree(folder, ignore_errors=True)
         tell(f"reference: {request.cases} cases with PyTorch on {request.device}")
         record_reference(
-            request.checkpoint,
+            request.source,
             device=request.device,
             cases=request.cases,
             out=folder,
             prompts=prompts,
-            allow_pickle=request.allow_pickle,
             tell=tell,
         )
         return key

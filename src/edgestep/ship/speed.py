@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgestep import __version__
-from edgestep.artifact import Artifact, sha256_of_json
+from edgestep.artifact import Artifact, OneStep, sha256_of_json
+from edgestep.export.source.source import Source
 from edgestep.harness.latency import (
     artifact_job,
     compare_interleaved,
@@ -36,9 +37,15 @@ class Timing:
     """What every timing here depends on beside the artifact: a kept figure of another machine is not reused."""
 
     out: Path
-    checkpoint: Path
+    source: Source
+    contract: OneStep
     checkpoint_sha256: str
     threads: int
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether the sampler of 50 steps can run: a UNet of sd that no guidance scale is told."""
+        return self.contract.base == "sd" and self.contract.guidance_embedding is None
 
     def key(self, *parts: str) -> str:
         """Return the key of a timing of those artifact keys."""
@@ -63,7 +70,7 @@ def measure_speed(
         "baselines",
         timing.key("baselines"),
         tuple[Baseline, ...],
-        lambda: measure_baselines(timing.checkpoint, threads=timing.threads, tell=tell),
+        lambda: measure_baselines(timing.source, threads=timing.threads, teacher=timing.has_teacher, tell=tell),
     )
     best = fastest(timed, latency, checked)
     ratios = _ratios(timing, best, timed, made, stages, tell) if best else ()
@@ -109,11 +116,12 @@ def _ratios(
             lambda: compared(of, over, name, rounds, runs),
         )
 
-    teacher, eager = (job(timing.checkpoint, threads=threads) for job in (teacher_job, eager_job))
-    ratios = [
-        ratio(f"{best.name} against the {teacher.name}", best, teacher, "teacher", 5, (10, 1)),
-        ratio(f"{best.name} against {eager.name}", best, eager, "eager", 7, (10, 5)),
-    ]
+    ratios = []
+    if timing.has_teacher:
+        teacher = teacher_job(timing.source.folder, threads=threads)
+        ratios.append(ratio(f"{best.name} against the {teacher.name}", best, teacher, "teacher", 5, (10, 1)))
+    eager = eager_job(timing.source, threads=threads)
+    ratios.append(ratio(f"{best.name} against {eager.name}", best, eager, "eager", 7, (10, 5)))
     by_name = {job.name: job for job in jobs}
     for job in jobs:
         if parent := by_name.get(job.parent):

@@ -56,7 +56,7 @@ class Graphs:
         self._captured: dict[str, Captured] = {}
         self.onnx_models: dict[str, Any] = {}
         self.latents = tuple(latents)
-        self.decoder_ranges: Any = None
+        self.ranges: dict[str, Any] = {}
 
     def names(self, layout: str) -> tuple[str, ...]:
         """Return the graphs of a layout, in the order in which they run."""
@@ -181,7 +181,7 @@ class Graphs:
 
         # Latent sizes are multiples of what the denoiser halves them by; 8 holds for every published UNet.
         factor = 2 ** (len(self.checkpoint.configs["unet"]["block_out_channels"]) - 1)
-        batch = torch.export.Dim("batch", min=1, max=64)
+        batch = torch.export.Dim("batch", min=1, max=63)  # diffusers' upsampling takes another way from 64 on
         height, width = (torch.export.Dim(side, min=1, max=1024 // factor) * factor for side in ("height", "width"))
         return (tuple(_free_axes(spec, batch, height, width) for spec in specs),)
 

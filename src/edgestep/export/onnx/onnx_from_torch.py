@@ -51,6 +51,7 @@ def _translated(captured: Captured) -> Any:
             output_names=[spec.name for spec in component.outputs],
             verbose=False,
         )
+    assert program is not None  # it is, where no file is asked for
     model = program.model
     model.producer_name, model.producer_version = "edgestep", ""
     return model

@@ -1,5 +1,6 @@
 """What a user hands over: a base folder, and what goes over it or is said by hand."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,3 +30,24 @@ class Source:
     guidance_embedding: float | None = None
     size: tuple[int, int] | None = None
     allow_pickle: bool = False
+
+    @property
+    def name(self) -> str:
+        """What artifacts are called after: what goes over the base, else the folder; plain characters only."""
+        over = self.unet or self.lora
+        name = self.folder.resolve().name if over is None else _stem(over)
+        tiny = f"-{self.decoder.resolve().name}" if self.decoder else ""
+        return re.sub(r"[^a-z0-9.-]+", "-", f"{name}{tiny}".lower()).strip(".-") or "checkpoint"
+
+
+GENERIC = ("pytorch_model", "diffusion_pytorch_model", "pytorch_lora_weights", "model", "adapter_model")
+"""Names of files that say nothing; their folder's does, or the one above unet/ and transformer/."""
+
+
+def _stem(path: Path) -> str:
+    """Return the name of a weight file without suffixes, or of the folder that it lies in."""
+    stem = path.name.split(".safetensors")[0].removesuffix(".bin").removesuffix(".pt").removesuffix(".fp16")
+    if stem not in GENERIC:
+        return stem
+    folder = path.resolve().parent
+    return (folder.parent if folder.name in ("unet", "transformer") else folder).name
