@@ -35,9 +35,9 @@ def decoder_ranges(graphs: Graphs) -> Ranges:
 
     A window of each of `graphs.latents` is run too, where it peaks. It runs once per Graphs.
     """
-    if graphs.decoder_ranges is None:
-        graphs.decoder_ranges = _ranges(graphs)
-    return graphs.decoder_ranges
+    if "vae_decoder" not in graphs.ranges:
+        graphs.ranges["vae_decoder"] = _ranges(graphs)
+    return graphs.ranges["vae_decoder"]
 
 
 def _ranges(graphs: Graphs) -> Ranges:

@@ -6,10 +6,12 @@ Weights and arithmetic become float16, and half as many bytes. What stays float3
 - the denoiser's last layer, whose rounding would be amplified so, and its first, so that the network sees the same z
   as the formula;
 - modules that normalise: their sums of squares leave float16's range;
+- linear attention, which sums over all pixels without a softmax: diffusers computes it in float32 too;
 - what the caller names: nodes that were seen to leave float16's range, see overflow.py.
 """
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -56,7 +58,7 @@ def half_from_onnx(model: Any, keep: Collection[str] = ()) -> Any:
 
 def float32_nodes(graph: Any, keep: Collection[str] = ()) -> set[Any]:
     """Return the nodes that stay float32: by the rules above, and those of `keep`."""
-    normalising = {module_of(node) for node in graph if node.op_type in NORMS}
+    normalising = {module_of(node) for node in graph if node.op_type in NORMS} | _linear_attentions(graph)
     return {
         node
         for node in graph
@@ -67,6 +69,14 @@ def float32_nodes(graph: Any, keep: Collection[str] = ()) -> set[Any]:
         or module_of(node) in keep
         or node.name in keep
     }
+
+
+def _linear_attentions(graph: Any) -> set[str]:
+    """Return the modules that multiply matrices twice and divide, without a softmax: (Q (K^T V)) / (Q (K^T 1))."""
+    found: dict[str, Counter[str]] = {}
+    for node in graph:
+        found.setdefault(module_of(node), Counter())[node.op_type] += 1
+    return {m for m, ops in found.items() if ops["MatMul"] >= 2 and ops["Div"] and not ops["Softmax"]}
 
 
 def module_of(node: Any) -> str:

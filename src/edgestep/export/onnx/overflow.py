@@ -24,14 +24,16 @@ MARGIN = 4.0
 larger values than those that were seen, and a kernel that sums in float16 passes through larger ones than its result.
 Two bits of the range are cheap: values grow by decades where they grow at all."""
 LIMIT = LARGEST / MARGIN
+SCORES = frozenset({"Add", "Where", "Cast", "Reshape", "Expand", "Unsqueeze", "Slice", "Transpose"})
+"""What may lie between a mask and the softmax that it is for."""
 
 
 @dataclass(frozen=True)
 class Ranges:
     """What was seen of one graph. `keep` are module names, sorted; `nodes` are those in them that touch large values.
 
-    `largest` is the largest |value| that any node gave, in `largest_at`; `norm_input` the largest |value| that went
-    into a module that normalises; `fed` says what the graph was run on.
+    `largest` is the largest finite |value| that any node gave, in `largest_at`; `norm_input` the largest |value| that
+    went into a module that normalises; `fed` says what the graph was run on.
     """
 
     graph: str
@@ -61,18 +63,19 @@ def ranges_from_onnx(model: Any, feeds: Iterable[Mapping[str, np.ndarray]], grap
     """Run any float32 onnx_ir.Model, whose nodes are named after modules, on each of `feeds`; see `run_node_by_node`.
 
     Memory is that of one feed's values. `feeds` should be what the graph is really given: on numbers of another size
-    it shows other ranges. Nodes that half.py keeps in float32 by its rules are not named again. Attention with a mask
-    is named, since the mask's -3e4 counts as a large value: that costs speed, not pictures.
+    it shows other ranges. Nodes that half.py keeps in float32 by its rules are not named again.
     """
     watch = _Watch(float32_nodes(model.graph))
     for feed in feeds:
         run_node_by_node(model, feed, watch.see)
-    at = max(watch.outputs, key=lambda name: _rank(watch.outputs[name]), default="")
+    # T5 takes the logarithm of 0 on its way to whole numbers: what is infinite anyway says nothing of the range.
+    finite = {name: value for name, value in watch.outputs.items() if math.isfinite(value)}
+    at = max(finite, key=lambda name: finite[name], default="")
     return Ranges(
         graph=graph,
         keep=tuple(sorted({module_of(node) for node in watch.touching})),
         nodes=len(watch.touching),
-        largest=watch.outputs.get(at, 0.0),
+        largest=finite.get(at, math.inf),
         largest_at=at,
         norm_input=watch.norm_input,
         fed=fed,
@@ -89,8 +92,8 @@ class _Watch:
         self.norm_input = 0.0
 
     def see(self, node: Any, inputs: Sequence[np.ndarray | None], outputs: Sequence[np.ndarray]) -> None:
-        given = max(map(largest_of, outputs), default=0.0)
-        taken = [largest_of(array) for value, array in zip(node.inputs, inputs, strict=True) if not _fixed(value)]
+        given = max((_counted(v, a) for v, a in zip(node.outputs, outputs, strict=True)), default=0.0, key=_rank)
+        taken = [_counted(v, a) for v, a in zip(node.inputs, inputs, strict=True) if not _fixed(v)]
         weights = [largest_of(array) for value, array in zip(node.inputs, inputs, strict=True) if _fixed(value)]
         if not _fits(given, self.outputs.get(node.name, -1.0)):
             self.outputs[node.name] = given
@@ -107,6 +110,26 @@ def largest_of(array: np.ndarray | None) -> float:
     if array is None or array.dtype.kind != "f" or not array.size:
         return 0.0
     return float(max(array.max(), -array.min()))  # no second array of its size; NaN comes through both
+
+
+def _counted(value: Any, array: np.ndarray | None) -> float:
+    """Return `largest_of`, but what is far below zero before a softmax by its place in the range, without the margin.
+
+    A mask is -3e4, and whatever is that small or smaller comes out of the softmax as 0.
+    """
+    if array is None or array.dtype.kind != "f" or not array.size or not _goes_to_softmax(value):
+        return largest_of(array)
+    return float(max(array.max(), -array.min() / MARGIN))
+
+
+def _goes_to_softmax(value: Any) -> bool:
+    """Tell whether all that becomes of a value is added to scores, and goes into a softmax."""
+    if value.is_graph_output() or not value.uses():
+        return False
+    return all(
+        use.node.op_type == "Softmax" or (use.node.op_type in SCORES and _goes_to_softmax(use.node.outputs[0]))
+        for use in value.uses()
+    )
 
 
 def _fixed(value: Any) -> bool:
