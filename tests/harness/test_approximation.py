@@ -165,3 +165,18 @@ def test_the_command_ends_well_unless_a_gate_fails(monkeypatch, capsys, made, sc
     assert ended.value.code == status
     first = capsys.readouterr().out.splitlines()[0]
     assert first.startswith("not checked: approximation:" if status == 0 else "failed")
+
+
+def test_the_report_calls_it_an_approximation(made):
+    from edgestep.harness.machine import machine_here
+    from edgestep.harness.report import notes_for
+    from edgestep.harness.results import ArtifactResult, ParityResult, Results
+    from edgestep.harness.summary import rows_from_results
+
+    result = check_parity(made.split, read_reference(made.vae_bundle), threads=1)
+    plain = ParityResult("unchecked", reason="not run here")
+    for parities, terms in (((result,), {"Approximation"}), ((plain, result), {"Approximation", "Not checked"})):
+        artifacts = tuple(ArtifactResult("a", "x86", "fp32", "split", "onnx", 1, parity) for parity in parities)
+        results = Results(machine_here(), {}, artifacts=artifacts)
+        found = {term for term, _ in notes_for(results, rows_from_results(results))}
+        assert found & {"Approximation", "Not checked"} == terms
