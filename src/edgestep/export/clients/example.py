@@ -89,7 +89,8 @@ def _adds_noise(contract: OneStep) -> bool:
 
 def _fused(artifact: Artifact) -> str:
     generator = artifact.component("generator")
-    feeds = ", ".join(f'"{spec.name}": {VALUES[spec.name]}' for spec in generator.inputs)
+    values = {**VALUES, "time_ids": _time_ids(artifact.contract)}
+    feeds = ", ".join(f'"{spec.name}": {values[spec.name]}' for spec in generator.inputs)
     levels = "image" if generator.outputs[0].dtype == "uint8" else "np.round(image * 255).astype(np.uint8)"
     return DRAW[artifact.format].replace("FEEDS", feeds) + f'PIL.Image.fromarray({levels}).save("image.png")\n'
 
@@ -138,14 +139,18 @@ def _told_sd(artifact: Artifact) -> str:
 
 
 def _told_sdxl(artifact: Artifact) -> str:
-    height, width = artifact.contract.image_size
     one, two = (_before_last(artifact.component(name).outputs) for name in ("text_encoder", "text_encoder_2"))
     return (
         'one, two = run("text_encoder", input_ids=ids), run("text_encoder_2", input_ids=ids_2)\n'
         f'told = {{"encoder_hidden_states": np.concatenate([one["{one}"], two["{two}"]], axis=-1)}}\n'
-        f'told |= {{"text_embeds": two["text_embeds"], '
-        f'"time_ids": np.float32([[{height}, {width}, 0, 0, {height}, {width}]])}}\n'
+        f'told |= {{"text_embeds": two["text_embeds"], "time_ids": {_time_ids(artifact.contract)}}}\n'
     )
+
+
+def _time_ids(contract: OneStep) -> str:
+    """SDXL's size conditioning: the picture's own size, no crop."""
+    height, width = contract.image_size
+    return f"np.float32([[{height}, {width}, 0, 0, {height}, {width}]])"
 
 
 def _told_masked(artifact: Artifact) -> str:
