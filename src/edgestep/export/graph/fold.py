@@ -64,7 +64,7 @@ def fold_sdxl(unet: Any, weights: Weights, timestep: float, time_ids: tuple[floa
     kept = {n: w for n, w in weights.items() if not n.startswith("time_embedding.")}
     second = weights["add_embedding.linear_2.bias"]
     kept[second.name] = changed(second, f"t={timestep:g}", second.shape, _plus(temb))
-    unet.time_embedding = _nothing(_Zero())
+    unet.time_embedding = _nothing(_Zero(torch.float32))
     if time_ids is not None:
         removed += _fold_time_ids(unet, weights, kept, time_ids)
     return Folded(kept, removed)
@@ -164,6 +164,9 @@ def _plus(shift: np.ndarray) -> Any:
 
 class _Zero:
     """The neutral element of addition: diffusers adds the prompt's embedding to what the time embedding returned."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = dtype  # what the embeddings of free time_ids are brought to
 
     def __add__(self, other: Any) -> Any:
         return other

@@ -20,6 +20,8 @@ BASES: dict[str, ModuleType] = {"sd": sd, "sdxl": sdxl, "pixart": transformers, 
 """Base -> the file that knows its prompt, its fold and its denoiser."""
 LAYOUTS = ("split", "fused")
 MASK = 3e4
+GUARD = 1e-8
+"""What is smaller and added to a sum keeps it from being zero, and does nothing else."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,8 +260,24 @@ def _exported(module: Any, inputs: Specs, dynamic: Any, mode: Any) -> Any:
 
 
 def bound_constants(program: Any) -> None:
-    """Bring the attention mask's -3.4e38, in place, to -3e4: float16 holds that, and exp of both is 0 all the same."""
-    for node in program.graph.nodes:
-        if node.op == "call_function" and any(isinstance(a, float) and a < -MASK for a in node.args):
+    """Mend in place what ONNX or float16 would take otherwise than torch does.
+
+    The attention mask's -3.4e38 becomes -3e4: float16 holds that, and exp of both is 0 all the same. A squeeze of a
+    size that is not 1 does nothing in torch, and is an error in ONNX (PixArt). x + 1e-15, a guard against dividing by
+    zero (linear attention), would be optimized away as adding nothing: it becomes a maximum.
+    """
+    import torch
+
+    aten = torch.ops.aten
+    for node in list(program.graph.nodes):
+        if node.op != "call_function":
+            continue
+        if any(isinstance(a, float) and a < -MASK for a in node.args):
             node.args = tuple(-MASK if isinstance(a, float) and a < -MASK else a for a in node.args)
+        if node.target is aten.squeeze.dim and node.args[0].meta["val"].shape[node.args[1]] != 1:
+            node.replace_all_uses_with(node.args[0])
+        guards = node.target is aten.add.Tensor and isinstance(node.args[1], float) and 0 < node.args[1] < GUARD
+        if guards and not node.kwargs:
+            node.target = aten.clamp_min.default
+    program.graph.eliminate_dead_code()
     program.graph_module.recompile()

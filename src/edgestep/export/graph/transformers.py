@@ -1,6 +1,5 @@
 """PixArt-alpha and Sana: a language model with a mask for the prompt, a transformer for the denoiser."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,12 +47,10 @@ def fold(transformer: Any, weights: Weights, contract: OneStep, timestep: float,
     import torch
 
     real = torch.float64
-    if contract.base == "sana":
-        # TrigFlow's t as the flow's: 2503.09641, equation 4
-        s = math.sin(timestep) / (math.cos(timestep) + math.sin(timestep))
+    if contract.base == "sana":  # the contract's t is the flow's time, TrigFlow's angle by 2503.09641, equation 4
         scale = (contract.guidance_embedding or 0.0) * float(transformer.config.guidance_embeds_scale)
         named = {"guidance": torch.tensor([scale], dtype=real), "hidden_dtype": real}
-        return fold_constants(transformer, weights, "time_embed", (torch.tensor([s], dtype=real),), named)
+        return fold_constants(transformer, weights, "time_embed", (torch.tensor([timestep], dtype=real),), named)
     height, width = contract.image_size
     added = {
         "resolution": torch.tensor([[float(height), float(width)]], dtype=real),
