@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edgestep.artifact import BadInput
+from edgestep.export.source.source import Source
 from edgestep.harness import latency
 from edgestep.harness.latency import (
     Budget,
@@ -182,7 +183,7 @@ def test_the_teacher_samples_what_the_pipeline_of_diffusers_samples(tiny):
 
     from edgestep.harness.timed_torch import GUIDANCE, PROMPT, TeacherRunner
 
-    runner = TeacherRunner(str(tiny), torch.get_num_threads(), steps=4)
+    runner = TeacherRunner({"folder": str(tiny)}, torch.get_num_threads(), steps=4)
     runner.imports()
     runner.load()
     with torch.inference_mode():
@@ -197,7 +198,7 @@ def test_the_teacher_samples_what_the_pipeline_of_diffusers_samples(tiny):
 def test_baselines_name_what_they_are(monkeypatch):
     jobs: list[Job] = []
     monkeypatch.setattr(latency, "measure", lambda job, **_: jobs.append(job) or LatencyResult("real"))
-    names = [baseline.name for baseline in latency.measure_baselines(Path("somewhere"), threads=1)]
+    names = [baseline.name for baseline in latency.measure_baselines(Source(Path("somewhere")), threads=1)]
     assert names == ["PyTorch eager, one step", "teacher, 50 steps with guidance"]
     assert jobs[1].options["steps"] == 50 and {job.threads for job in jobs} == {1}
 

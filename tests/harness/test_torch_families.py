@@ -12,6 +12,7 @@ from tests.families import FAMILIES
 
 PROMPT = "A photo of a Cat, on the moon!"
 BY_FORMULA = ("swiftbrush", "instaflow")
+NOT_BY_PARTS = (*BY_FORMULA, "lcm")
 LOOPS = [name for name, case in FAMILIES.items() if len(case.timesteps) > 1]
 
 
@@ -40,7 +41,7 @@ def test_draws_as_the_published_recipe(name, tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    [n for n, case in FAMILIES.items() if case.base == "sd" and not n.startswith("lcm") and len(case.timesteps) == 1],
+    [n for n, case in FAMILIES.items() if case.base == "sd" and n not in NOT_BY_PARTS and len(case.timesteps) == 1],
 )
 def test_what_is_timed_is_what_is_drawn(name, tmp_path):
     case = FAMILIES[name]
@@ -51,8 +52,9 @@ def test_what_is_timed_is_what_is_drawn(name, tmp_path):
     assert np.array_equal(x0.numpy(), _drawn(model, noise, more_noise).x0)
 
 
-def test_what_is_not_timed_by_parts_is_bad_input(tmp_path):
-    case = FAMILIES["lcm"]
+@pytest.mark.parametrize("name", ["lcm", "swiftbrush", "instaflow"])
+def test_what_is_not_timed_by_parts_is_bad_input(name, tmp_path):
+    case = FAMILIES[name]
     model = TorchOneStep(case.make(tmp_path), contract=case.contract())
     with pytest.raises(BadInput, match="draw_x0"):
         model.denoise(case.noise()[0], None)

@@ -1,0 +1,169 @@
+"""Peak memory and time of exporting full-size models, each in a fresh process, against its bar.
+
+    python benchmarks/export_memory.py                      every row; about 20 minutes on 2 cores, 30 GB of disk
+    python benchmarks/export_memory.py sd15-unet-fp16       chosen rows
+    python benchmarks/export_memory.py sd15-pipeline optimum    the same folder through both, and the ratios
+
+Memory is VmHWM, what the kernel says was resident at the most, of the process and its children together. Models are
+published configs with random weights (full_size.py). optimum is `optimum-cli export onnx` with its own defaults.
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from full_size import write_full_size
+from rich.console import Console
+from rich.table import Table
+
+POLL_S = 0.02
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is exported from which checkpoint, and the bar in GiB and seconds, 0 for none."""
+
+    checkpoint: str
+    what: str
+    gib: float = 0.0
+    seconds: float = 0.0
+
+
+ROWS: dict[str, Row] = {
+    "sd15-unet-fp32": Row("sd15", "onnx fp32 unet", 1.0, 90),
+    "sd15-unet-fp16": Row("sd15", "onnx fp16 unet", 1.0, 90),
+    "sdxl-unet-fp16": Row("sdxl", "onnx fp16 unet", 1.2, 180),
+    "sd15-pipeline": Row("sd15", "onnx fp16", 1.2),
+    "optimum": Row("sd15", "optimum"),
+    "sd15-openvino-fp32": Row("sd15", "openvino fp32 unet", 4.0),
+    "sd15-openvino-fp16": Row("sd15", "openvino fp16 unet", 4.0),
+    "sdxl-pipeline": Row("sdxl", "onnx fp16"),
+}
+"""Name -> row. Whole pipelines go through the command line, single graphs through the same writers."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a row took: bytes resident at the peak, seconds, bytes written."""
+
+    peak: int
+    seconds: float
+    written: int
+
+
+def main() -> int:
+    """Write the checkpoints that are missing, run each row, print the table."""
+    given = _arguments()
+    if given.child:
+        _export_graph(*given.child)
+        return 0
+    console, told = Console(), Console(stderr=True)
+    taken: dict[str, Taken] = {}
+    with tempfile.TemporaryDirectory(prefix="edgestep-memory-", dir=given.scratch) as scratch:
+        parent = given.folder or Path(scratch)
+        for name in given.rows or ROWS:
+            row = ROWS[name]
+            checkpoint = write_full_size(row.checkpoint, parent / row.checkpoint)
+            told.print(f"{name} ...", style="dim")
+            out = Path(scratch) / "out"
+            taken[name] = _measure(_command(row, checkpoint, out), out)
+            shutil.rmtree(out, ignore_errors=True)
+    console.print(_table(taken))
+    if {"sd15-pipeline", "optimum"} <= set(taken):
+        ours, theirs = taken["sd15-pipeline"], taken["optimum"]
+        console.print(
+            f"optimum takes {theirs.peak / ours.peak:.1f} times the memory (bar: 8) and {theirs.seconds / ours.seconds:.1f}"
+            " times the time (bar: 2) of ours, on the same folder"
+        )
+    return 0
+
+
+def _command(row: Row, checkpoint: Path, out: Path) -> list[str]:
+    if row.what == "optimum":
+        command = [sys.executable, "-m", "optimum.commands.optimum_cli", "export", "onnx", "--task", "text-to-image"]
+        return [*command, "--model", str(checkpoint), str(out)]
+    format, precision, *graph = row.what.split()
+    if graph:
+        return [sys.executable, __file__, "--child", str(checkpoint), format, precision, *graph, str(out)]
+    options = ["--format", format, "--precision", precision, "--layout", "split", "--out", str(out)]
+    return [sys.executable, "-m", "edgestep.cli", "export", str(checkpoint), *options]
+
+
+def _export_graph(checkpoint: str, format: str, precision: str, graph: str, out: str) -> None:
+    """Write one graph by the writer that `edgestep export` uses; runs in the process that is measured."""
+    from edgestep.export.graph.graphs import Graphs
+    from edgestep.export.recipe.contract import contract_from_checkpoint
+    from edgestep.export.run import EXPORTERS
+    from edgestep.export.source.checkpoint import open_checkpoint
+
+    opened = open_checkpoint(Path(checkpoint))
+    graphs = Graphs(opened, contract_from_checkpoint(opened))
+    EXPORTERS[format].write(Path(out), graphs, (graph,), precision)
+
+
+def _measure(command: list[str], out: Path) -> Taken:
+    peaks: dict[int, int] = {}
+    with tempfile.TemporaryFile("w+") as log:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        while process.poll() is None:
+            for pid in _tree(process.pid):
+                peaks[pid] = max(peaks.get(pid, 0), _peak(pid))
+            time.sleep(POLL_S)
+        seconds = time.perf_counter() - start
+        if process.returncode:
+            log.seek(0)
+            raise SystemExit(f"got exit status {process.returncode} of {' '.join(command)}: {log.read()[-2000:]}")
+    written = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    return Taken(sum(peaks.values()), seconds, written)
+
+
+def _tree(pid: int) -> list[int]:
+    """Return the process and all its descendants."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return [pid]
+    return [pid, *(one for child in children for one in _tree(int(child)))]
+
+
+def _peak(pid: int) -> int:
+    """Return VmHWM in bytes, 0 where the process has ended."""
+    try:
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    except OSError:
+        return 0
+    return int(found[1]) * 1024 if found else 0
+
+
+def _table(taken: dict[str, Taken]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("row", no_wrap=True)
+    for column in ("peak GiB", "bar", "seconds", "bar", "written GB"):
+        table.add_column(column, justify="right")
+    for name, one in taken.items():
+        row = ROWS[name]
+        bars = (f"{bar:g}" if bar else "" for bar in (row.gib, row.seconds))
+        gib, seconds = next(bars), next(bars)
+        table.add_row(name, f"{one.peak / GIB:.2f}", gib, f"{one.seconds:.0f}", seconds, f"{one.written / 1e9:.2f}")
+    return table
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("rows", nargs="*", choices=[*ROWS, []], help="all of them where none is named")
+    parser.add_argument("--folder", type=Path, help="where checkpoints are kept and found again; else made for this run")
+    parser.add_argument("--scratch", type=Path, help="where what is exported is written, and removed; else the system's")
+    parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
