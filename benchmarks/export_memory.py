@@ -159,8 +159,12 @@ def _table(taken: dict[str, Taken]) -> Table:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("rows", nargs="*", choices=[*ROWS, []], help="all of them where none is named")
-    parser.add_argument("--folder", type=Path, help="where checkpoints are kept and found again; else made for this run")
-    parser.add_argument("--scratch", type=Path, help="where what is exported is written, and removed; else the system's")
+    parser.add_argument(
+        "--folder", type=Path, help="where checkpoints are kept and found again; else made for this run"
+    )
+    parser.add_argument(
+        "--scratch", type=Path, help="where what is exported is written, and removed; else the system's"
+    )
     parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
     return parser.parse_args()
 

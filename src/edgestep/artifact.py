@@ -290,11 +290,14 @@ def inside(folder: Path, path: str) -> Path:
 def written_aside(final: Path) -> Iterator[Path]:
     """Yield a fresh folder beside `final`, moved there in one rename when the block ends well, removed when not.
 
-    `final` may exist only as an empty folder. Raises BadInput where it is not empty or cannot be written.
+    `final` may exist only as an empty folder. What a killed run left aside is removed first. Raises BadInput where
+    `final` is not empty or cannot be written.
     """
     check_writable(final)
     aside = final.parent / f".{final.name}.partial-{os.getpid()}"
-    shutil.rmtree(aside, ignore_errors=True)
+    for left in final.parent.glob(f".{final.name}.partial-*"):
+        if left == aside or not _runs(left.name.rpartition("-")[2]):
+            shutil.rmtree(left, ignore_errors=True)
     aside.mkdir()
     try:
         yield aside
@@ -303,6 +306,17 @@ def written_aside(final: Path) -> Iterator[Path]:
         os.replace(aside, final)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _runs(pid: str) -> bool:
+    """Tell whether a process of that number is there, which may still be writing."""
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def check_writable(final: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgestep.artifact import BadInput
+from edgestep.artifact import BadInput, inside
 from edgestep.quantize.floats import STAYS_FLOAT, Quantized, StaysFloat, layers_named
 
 OPERATIONS = ("Conv", "MatMul", "Gemm")
@@ -54,13 +54,13 @@ def quantize_onnx_w8a8(
 
 
 def onnx_weight_files(source: Path) -> tuple[Path, ...]:
-    """Return the .onnx file and the files beside it that hold its weights."""
+    """Return the .onnx file and the files beside it that hold its weights; BadInput where one lies elsewhere."""
     onnx, _ = _packages()
     model = onnx.load(source, load_external_data=False)
     locations = {
         entry.value for tensor in model.graph.initializer for entry in tensor.external_data if entry.key == "location"
     }
-    return (source, *(source.parent / location for location in sorted(locations)))
+    return (source, *(inside(source.parent, location) for location in sorted(locations)))
 
 
 class _Reader:

@@ -2,6 +2,10 @@
 
 From ONNX, not from torch: the IR's operations then carry the same module names, `unet.conv_out/Conv`, that quantization
 and bisection go by. Arithmetic is whatever the device is asked for; a float16 IR only stores its weights so.
+
+OpenVINO keeps every constant in memory until the IR is saved. The graph is handed over without its weights, as if they
+were inputs, and each becomes a constant of its final type when it is read: no weight is in memory twice, no second file
+holds them, and a float16 IR takes half the memory.
 """
 
 import tempfile
@@ -12,7 +16,8 @@ from xml.etree import ElementTree
 import numpy as np
 
 from edgestep.artifact import BadInput
-from edgestep.export.onnx.write import write_onnx_model
+from edgestep.export.onnx.lazy import detached, is_lazy
+from edgestep.export.onnx.write import share_equal_weights
 
 EDGES = ("unet.conv_in", "unet.conv_out")
 """Stay float32, as in export/onnx/half.py."""
@@ -23,20 +28,59 @@ LARGEST = float(np.finfo(np.float16).max)
 def openvino_from_onnx(model: Any, precision: str) -> Any:
     """Return an openvino.Model of an onnx_ir.Model; shapes are static, so everything about shapes is folded away."""
     try:
-        import openvino
         from openvino.passes import ConstantFolding, Manager
     except ImportError as error:
         raise BadInput("got no openvino; exporting to it needs: pip install 'edgestep[openvino]'") from error
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        # From a file: weights may be larger than a protobuf, and convert_model would drop the unused timestep.
-        write_onnx_model(model, Path(scratch) / "model.onnx")
-        converted = openvino.Core().read_model(Path(scratch) / "model.onnx")
+    share_equal_weights(model)
+    weights = {name: value.const_value for name, value in model.graph.initializers.items() if is_lazy(value)}
+    with detached(model):
+        converted = _read(model)
     passes = Manager()
     passes.register_pass(ConstantFolding())
-    passes.run_passes(converted)
-    if precision == "fp16":
-        _compress_weights(converted)
+    for wide in (False, True):
+        for parameter in converted.get_parameters():
+            name = parameter.get_friendly_name()
+            if name in weights and _is_wide(parameter) == wide:
+                _put_weight(converted, parameter, weights[name].numpy(), half=wide and precision == "fp16")
+        if not wide:
+            passes.run_passes(converted)  # while what it would undo is not there yet: the Converts behind the weights
+    converted.validate_nodes_and_infer_types()
     return converted
+
+
+def _read(model: Any) -> Any:
+    """Return the openvino.Model of a graph without large weights; names of its inputs are theirs."""
+    import onnx_ir as ir
+    import openvino
+
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        # From a file: from bytes, and by convert_model, the unused timestep would be dropped.
+        file = Path(scratch) / "model.onnx"
+        file.write_bytes(ir.serde.serialize_model(model).SerializeToString())
+        return openvino.Core().read_model(file)
+
+
+def _is_wide(parameter: Any) -> bool:
+    """Tell whether a weight has two or more real dimensions; biases, norms and the formula stay float32."""
+    return sum(size > 1 for size in parameter.get_partial_shape().to_shape()) >= 2
+
+
+def _put_weight(model: Any, parameter: Any, array: np.ndarray, *, half: bool) -> None:
+    """Put a constant where a parameter is: in float16 with a Convert behind it, where `half` and float16 holds it."""
+    from openvino import opset13
+
+    name = parameter.get_friendly_name()
+    # Taken before the parameter goes: with it goes the list.
+    readers = list(parameter.output(0).get_target_inputs())
+    half = half and not name.startswith(EDGES) and bool(np.abs(array).max() <= LARGEST)
+    placed = opset13.constant(array.astype(np.float16) if half else array)
+    placed.set_friendly_name(name + SUFFIX if half else name)
+    if half:
+        placed = opset13.convert(placed, "f32")
+        placed.set_friendly_name(name)
+    for reader in readers:
+        reader.replace_source_output(placed.output(0))
+    model.remove_parameter(parameter)
 
 
 def save_openvino(model: Any, path: Path) -> None:
@@ -46,28 +90,6 @@ def save_openvino(model: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     openvino.save_model(model, path, compress_to_fp16=False)
     _mark_decompression(path)
-
-
-def _compress_weights(model: Any) -> None:
-    """Store every weight with two or more real dimensions in float16; biases, norms and the formula stay float32."""
-    import openvino
-    from openvino import opset13
-
-    for node in model.get_ops():
-        if node.get_type_name() != "Constant" or node.get_element_type() != openvino.Type.f32:
-            continue
-        name = node.get_friendly_name()
-        if sum(size > 1 for size in node.shape) < 2 or name.startswith(EDGES):
-            continue
-        if not np.abs(node.data).max() <= LARGEST:
-            continue  # float16 cannot hold it
-        stored = opset13.constant(node.data.astype(np.float16))
-        stored.set_friendly_name(name + SUFFIX)
-        convert = opset13.convert(stored, "f32")
-        for user in node.output(0).get_target_inputs():
-            user.replace_source_output(convert.output(0))
-        convert.set_friendly_name(name)
-    model.validate_nodes_and_infer_types()
 
 
 def _mark_decompression(path: Path) -> None:
