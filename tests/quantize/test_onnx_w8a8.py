@@ -7,8 +7,10 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from edgestep.artifact import BadInput
 from edgestep.quantize.floats import layers_named
-from edgestep.quantize.onnx_w8a8 import OPERATIONS
+from edgestep.quantize.onnx_w8a8 import OPERATIONS, onnx_weight_files
+from tests.runtimes.handmade import save_outside_weights
 
 FILES = {
     "split": ("text_encoder/model.onnx", "unet/model.onnx", "vae_decoder/model.onnx"),
@@ -61,3 +63,9 @@ def test_activations_are_uint8(w8a8):
     zeros = {tensor.name: tensor.data_type for tensor in graph.initializer}
     found = {zeros[node.input[2]] for node in graph.node if node.op_type == "QuantizeLinear"}
     assert found == {onnx.TensorProto.UINT8}
+
+
+@pytest.mark.parametrize("location", ["../weights.bin", "/weights.bin"])
+def test_weights_outside_the_folder_are_refused(tmp_path, location):
+    with pytest.raises(BadInput, match="stays inside the folder"):
+        onnx_weight_files(save_outside_weights(tmp_path / "artifact", location))

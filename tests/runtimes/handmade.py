@@ -159,3 +159,17 @@ def _renamed(nodes: list, names: dict[str, str]) -> list:
 
 def _value(spec: TensorSpec) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(spec.name, helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype)), spec.shape)
+
+
+def save_outside_weights(folder: Path, location: str) -> Path:
+    """Write a graph whose weights are said to lie at `location`, where there is a file: beside `folder`."""
+    folder.mkdir(parents=True)
+    (folder.parent / "weights.bin").write_bytes(np.ones(400, np.float32).tobytes())
+    weight = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[400], data_location=TensorProto.EXTERNAL)
+    for key, value in {"location": location, "offset": "0", "length": "1600"}.items():
+        weight.external_data.add(key=key, value=value)
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [400]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Add", ["x", "w"], ["y"])], "g", ports[:1], ports[1:], [weight])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    return folder / "model.onnx"

@@ -7,7 +7,7 @@ import pytest
 
 from edgestep.artifact import BadInput, TensorSpec
 from edgestep.runtimes.registry import SESSIONS, open_session, runtime_for_file
-from tests.runtimes.handmade import CHANNELS, SIDE, UNET, save_graph
+from tests.runtimes.handmade import CHANNELS, SIDE, UNET, save_graph, save_outside_weights
 
 SUFFIX = {"onnxruntime": ".onnx", "openvino": ".xml"}
 SAMPLE = TensorSpec("sample", "float32", (1, CHANNELS, SIDE, SIDE))
@@ -113,3 +113,10 @@ def test_a_file_tells_its_runtime(name, runtime):
 def test_a_file_of_no_runtime_is_refused():
     with pytest.raises(BadInput, match=r"ends in \.onnx or \.xml"):
         runtime_for_file(Path("model.mlpackage"))
+
+
+@pytest.mark.parametrize("location", ["../weights.bin", "/weights.bin"])
+def test_weights_outside_the_folder_are_not_read(tmp_path, location):
+    file = save_outside_weights(tmp_path / "artifact", location)
+    with pytest.raises(BadInput, match="cannot load"):
+        open_session("onnxruntime", file)

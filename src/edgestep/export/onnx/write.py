@@ -1,10 +1,12 @@
 """An onnx_ir model with lazy weights -> a file, one weight in memory at a time."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from edgestep.artifact import BadInput
 from edgestep.export.onnx.lazy import key_of
 
 EXTERNAL_ABOVE = 128_000_000
@@ -26,8 +28,23 @@ def write_onnx_model(model: Any, path: Path, tell: Callable[[str], None] = lambd
     share_equal_weights(model)
     if sum(value.const_value.nbytes for value in model.graph.initializers.values()) > EXTERNAL_ABOVE:
         _write_weights(model, path.with_name(path.name + ".data"), tell)
-    proto = ir.serde.serialize_model(model)
+    with _bad_input_as_it_is():
+        proto = ir.serde.serialize_model(model)
     path.write_bytes(proto.SerializeToString(deterministic=True))
+
+
+@contextmanager
+def _bad_input_as_it_is() -> Iterator[None]:
+    """Let a weight's own BadInput through: serializing wraps what reading it raises."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, BadInput):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
+            raise
+        raise cause from None
 
 
 def share_equal_weights(model: Any) -> None:
