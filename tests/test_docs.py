@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from edgestep.cli import app
+from edgestep.export.recipe.families import FAMILIES, PLAIN
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -28,6 +29,12 @@ def test_every_command_stands_in_the_readme(command: str):
 def test_the_readme_names_no_command_that_is_not_there():
     named = set(re.findall(r"`edgestep ([a-z]+)`", README))
     assert named == set(COMMANDS)
+
+
+def test_every_family_and_its_steps_stand_in_the_readme():
+    rows = re.findall(r"^\| (`[^|]*`) \| ([\d, ]+) \|", README, re.MULTILINE)
+    told = {name: {int(n) for n in steps.split(",")} for names, steps in rows for name in re.findall(r"`(.+?)`", names)}
+    assert told == {name: set(row.timesteps) for name, row in {**FAMILIES, PLAIN.name: PLAIN}.items()}
 
 
 @pytest.mark.parametrize("line", SHOWN)

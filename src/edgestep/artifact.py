@@ -190,9 +190,11 @@ def files_in(folder: Path) -> tuple[File, ...]:
 
 
 def write_manifest(folder: Path, artifact: Artifact) -> None:
-    """Write the manifest into `folder`. Call it last, inside `written_aside`."""
+    """Write the manifest into `folder`, in one rename. Call it last, inside `written_aside`."""
     text = json.dumps({"schema": SCHEMA, **asdict(artifact)}, indent=1)
-    (folder / MANIFEST).write_text(text + "\n")
+    aside = folder / f".{MANIFEST}.partial"
+    aside.write_text(text + "\n")
+    os.replace(aside, folder / MANIFEST)
 
 
 def read_artifact(folder: Path, verify: bool = True) -> Artifact:

@@ -40,7 +40,9 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
         None,
     ),
     "family": (
-        Annotated[str | None, typer.Option(help="A row of the table of families: see docs.", rich_help_panel=BY_HAND)],
+        Annotated[
+            str | None, typer.Option(help="A family, as in the README; found where not given.", rich_help_panel=BY_HAND)
+        ],
         None,
     ),
     "timestep": (Annotated[float | None, typer.Option(help="t of the single step.", rich_help_panel=BY_HAND)], None),

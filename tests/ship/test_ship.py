@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from edgestep.artifact import read_artifact
+from edgestep.harness.figures import measure_text
 from edgestep.harness.results import read_results
 
 COMMAND = [sys.executable, "-W", "ignore", "-m", "edgestep.cli", "ship"]
@@ -52,6 +53,19 @@ def test_a_killed_run_is_gone_on_with(shipped):
     failed = {a.name for a in results.artifacts if a.parity is None or a.parity.verdict == "failed"}
     assert (done.returncode == 1) == bool(failed)
     assert not failed & {"tiny-onnx-fp32", "tiny-onnx-fp32-fused"}
+
+
+def test_every_card_says_what_its_own_artifact_passed(shipped):
+    out, _ = shipped
+    for result in read_results(out / "report.json").artifacts:
+        folder = out / result.folder
+        card = (folder / "README.md").read_text()
+        read_artifact(folder)  # the manifest has the hash of the card as it is now
+        assert "Not checked yet" not in card
+        assert card.count("## Gates") == 1
+        assert card.count("SSIM") == 1, card
+        worst = next(gate.worst for gate in result.parity.gates if gate.measure == "image_psnr_db")
+        assert measure_text("image_psnr_db", worst) in card
 
 
 def test_the_report_stands_alone_and_the_json_keeps_its_keys(shipped):

@@ -1,12 +1,12 @@
 """An artifact -> its README.md: what it is, its contract, its sizes, what opens it, and how to run it."""
 
 from edgestep.artifact import Artifact, File, NextStep, OneStep, TensorSpec
+from edgestep.card_gates import gates_section
 from edgestep.export.clients.example import example_from_artifact
 
 BASES = {"sd": "Stable Diffusion", "sdxl": "Stable Diffusion XL", "pixart": "PixArt-alpha", "sana": "SANA-Sprint"}
 SMALL = 10_000
 """Files below that many bytes are not listed."""
-NOT_CHECKED = "Not checked yet: `edgestep parity` compares this folder with its checkpoint in PyTorch."
 NO_LICENCE = "The checkpoint names no licence: ask its publisher before you pass this on."
 TINY = """\
 The decoder is a tiny one, an approximation of the checkpoint's own VAE: pictures differ from that one's, however
@@ -55,10 +55,9 @@ pipeline_tag: text-to-image
 
 {_what(artifact)}
 
-{gates.strip() or NOT_CHECKED}
-
 {_licence(artifact)}
 
+{gates_section(gates)}
 ## Contract
 
 {_contract(contract)}

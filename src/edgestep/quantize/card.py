@@ -3,14 +3,13 @@
 import re
 
 from edgestep.artifact import Artifact, File
-
-CARD = "README.md"
+from edgestep.card_gates import card_with_gates
 
 
 def card_from_parent(text: str, parent: Artifact, artifact: Artifact, files: tuple[File, ...]) -> str:
     """Return the parent's text with the name, scheme and sizes of `artifact`, and a section on the quantization."""
     sizes = {file.path: file.bytes for file in files}
-    text = text.replace(parent.name, artifact.name)
+    text = card_with_gates(text).replace(parent.name, artifact.name)  # what the parent passed is not its own
     text = text.replace(f"{parent.format}, {parent.scheme},", f"{artifact.format}, {artifact.scheme},")
     text = re.sub(
         r"^- `(.+)`: [\d,]+ bytes$",

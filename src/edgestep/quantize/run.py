@@ -19,14 +19,15 @@ from edgestep.artifact import (
     write_manifest,
     written_aside,
 )
+from edgestep.card_gates import CARD
 from edgestep.quantize.calibration import Feeds, calibration_sha256, check_feeds
-from edgestep.quantize.card import CARD, card_from_parent
+from edgestep.quantize.card import card_from_parent
 from edgestep.quantize.floats import STAYS_FLOAT, Quantized, StaysFloat
 from edgestep.quantize.onnx_w8a8 import onnx_weight_files, quantize_onnx_w8a8
 from edgestep.quantize.openvino_w8a8 import openvino_weight_files, quantize_openvino_w8a8
 from edgestep.quantize.schemes import scheme_for
 
-REVISION = 1
+REVISION = 2
 """Part of every key: raise it when what quantize writes changes, so that artifacts made before are not reused."""
 
 

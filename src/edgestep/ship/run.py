@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgestep import __version__
 from edgestep.artifact import Artifact, sha256_of_json, tool_versions
+from edgestep.card_gates import record_gates
 from edgestep.export.graph.graphs import Graphs
 from edgestep.export.recipe.contract import contract_from_checkpoint
 from edgestep.export.run import export, export_key
@@ -32,6 +33,7 @@ from edgestep.quantize.calibration import calibration_sha256
 from edgestep.quantize.run import quantize, quantize_key
 from edgestep.runtimes.picture import write_picture
 from edgestep.ship.calibration import CALIBRATION_PROMPTS, Calibration, Lazy, calibration_from_prompts
+from edgestep.ship.gates import gates_from_parity
 from edgestep.ship.plan import Job, jobs_from_targets
 from edgestep.ship.speed import Timing, measure_speed
 from edgestep.ship.stages import Stages
@@ -67,6 +69,9 @@ def ship(request: ShipRequest, tell: Tell) -> Results:
     made = _artifacts(request, jobs, checkpoint, calibration, stages, tell)
     shown = [job for job in jobs if job.shown]
     checked = {job.name: _parity(request, job, made[job.name], reference, stages, tell) for job in shown}
+    for job in shown:  # after all are made: what is quantized takes its parent's card
+        text = gates_from_parity(checked[job.name], reference.index.label)
+        made[job.name] = record_gates(job.folder(request.out), text)
     timing = Timing(request.out, request.source, contract, checkpoint.sha256, request.threads)
     speed = measure_speed(timing, shown, made, checked, stages, tell)
     names = [case.name for case in reference.cases]
