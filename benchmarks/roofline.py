@@ -1,0 +1,115 @@
+"""FLOPs of each graph, and how near the exported graph comes to the matrix products that this machine can do.
+
+    python benchmarks/roofline.py                   the bundled generator
+    python benchmarks/roofline.py /tmp/sd15 --runs 3
+
+The peak is the best of several float32 matrix products by the same runtime in the same process. A ratio of 1 would be a
+graph that does nothing but its multiplications at that speed; a small model falls short of it by what lies between.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from edgestep.export.graph.graphs import Graphs
+from edgestep.export.onnx.folder import write_onnx
+from edgestep.export.recipe.contract import contract_from_checkpoint
+from edgestep.export.source.checkpoint import checkpoint_folder, open_checkpoint
+from edgestep.runtimes.onnxruntime_session import OnnxRuntimeSession
+
+SIDE = 2048
+"""Of the square matrices by which the peak is measured."""
+
+
+def main() -> int:
+    """Export each graph in float32, count, time, print the table."""
+    given = _arguments()
+    checkpoint = open_checkpoint(checkpoint_folder(given.checkpoint))
+    graphs = Graphs(checkpoint, contract_from_checkpoint(checkpoint))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("graph", no_wrap=True)
+    for column in ("GFLOP", "share", "p50 ms", "GFLOP/s", "of the peak"):
+        table.add_column(column, justify="right")
+    with tempfile.TemporaryDirectory(prefix="edgestep-roofline-") as scratch:
+        peak = _peak(Path(scratch), given.threads)
+        counted = {name: _flops(graphs, name) for name in graphs.names("split")}
+        for name, flops in counted.items():
+            write_onnx(Path(scratch), graphs, (name,), "fp32")
+            seconds = _timed(Path(scratch) / name / "model.onnx", graphs, name, given)
+            share = f"{flops / sum(counted.values()):.0%}"
+            rate = flops / seconds
+            figures = (f"{flops / 1e9:.3g}", share, f"{seconds * 1e3:.4g}", f"{rate / 1e9:.0f}", f"{rate / peak:.2f}")
+            table.add_row(name, *figures)
+    console = Console()
+    console.print(table)
+    console.print(f"peak {peak / 1e9:.0f} GFLOP/s: float32 product of {SIDE} x {SIDE}, {given.threads} threads")
+    return 0
+
+
+def _flops(graphs: Graphs, name: str) -> int:
+    """Return two for each multiplication of a convolution, product or attention, counted by torch."""
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.utils.flop_counter import FlopCounterMode
+
+    captured = graphs.captured(name)
+    mode = next(
+        node.meta["val"].fake_mode
+        for node in captured.program.graph.nodes
+        if hasattr(node.meta.get("val"), "fake_mode")
+    )
+    assert isinstance(mode, FakeTensorMode)
+    with mode, FlopCounterMode(display=False) as counter, torch.no_grad():
+        feeds = [torch.zeros(s.shape, dtype=getattr(torch, s.dtype)) for s in captured.component.inputs]
+        captured.program.module(check_guards=False)(*feeds)
+    return counter.get_total_flops()
+
+
+def _peak(scratch: Path, threads: int) -> float:
+    """Return float operations per second of the best of ten matrix products."""
+    from onnx import TensorProto, helper, save
+
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [SIDE, SIDE]) for name in "abc"]
+    graph = helper.make_graph([helper.make_node("MatMul", ["a", "b"], ["c"])], "peak", values[:2], values[2:])
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), scratch / "peak.onnx")
+    matrix = np.random.default_rng(0).standard_normal((SIDE, SIDE), dtype=np.float32)
+    with OnnxRuntimeSession(scratch / "peak.onnx", threads=threads) as session:
+        return 2 * SIDE**3 / min(_seconds(lambda: session.run({"a": matrix, "b": matrix})) for _ in range(10))
+
+
+def _timed(file: Path, graphs: Graphs, name: str, given: argparse.Namespace) -> float:
+    """Return the median seconds of a run, after one that is not counted."""
+    random = np.random.default_rng(0)
+    feeds: dict[str, Any] = {}
+    for spec in graphs.component(name).inputs:
+        floats = random.standard_normal(spec.shape, dtype=np.float32)
+        feeds[spec.name] = floats if spec.dtype == "float32" else np.ones(spec.shape, np.int64)
+    with OnnxRuntimeSession(file, threads=given.threads) as session:
+        session.run(feeds)
+        return float(np.median([_seconds(lambda: session.run(feeds)) for _ in range(given.runs)]))
+
+
+def _seconds(run: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("checkpoint", nargs="?", default="emoji", help="a diffusers folder, or emoji")
+    parser.add_argument("--threads", type=int, default=2, help="of the runtime")
+    parser.add_argument("--runs", type=int, default=50, help="timed runs of each graph; few for a large model")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
