@@ -58,8 +58,12 @@ def _flops(graphs: Graphs, name: str) -> int:
     """Return two for each multiplication of a convolution, product or attention, counted by torch."""
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
-    from torch.utils.flop_counter import FlopCounterMode
+    from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+    # On the CPU torch counts no attention by itself.
+    more = {
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v)
+    }
     captured = graphs.captured(name)
     mode = next(
         node.meta["val"].fake_mode
@@ -67,7 +71,7 @@ def _flops(graphs: Graphs, name: str) -> int:
         if hasattr(node.meta.get("val"), "fake_mode")
     )
     assert isinstance(mode, FakeTensorMode)
-    with mode, FlopCounterMode(display=False) as counter, torch.no_grad():
+    with mode, FlopCounterMode(display=False, custom_mapping=more) as counter, torch.no_grad():
         feeds = [torch.zeros(s.shape, dtype=getattr(torch, s.dtype)) for s in captured.component.inputs]
         captured.program.module(check_guards=False)(*feeds)
     return counter.get_total_flops()
