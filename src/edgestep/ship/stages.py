@@ -64,7 +64,5 @@ class Stages:
                     self.tell(f"{folder.name}: kept from the last run (same inputs, hashes checked)")
                     return artifact
             shutil.rmtree(folder)
-        for half in folder.parent.glob(f".{folder.name}.partial-*"):
-            shutil.rmtree(half)  # of a run that was killed
         folder.parent.mkdir(exist_ok=True)
         return make()
