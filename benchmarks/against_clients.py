@@ -3,6 +3,8 @@
     python benchmarks/against_clients.py --rounds 20 --calls 5
     python benchmarks/against_clients.py build/demo/artifacts/emoji-onnx-w8a8-fused
 
+Ours, where none is given: the fused form in float32 and in w8a8, ONNX and OpenVINO.
+
 optimum runs what `optimum-cli export onnx` makes of the same checkpoint; openvino_genai runs our OpenVINO split
 artifact, once as it comes (it takes bfloat16 where the CPU has it) and once held to float32. Each client lives in a
 process of its own, with the same number of threads; only one works at any time, and they take turns. Their pictures of
@@ -30,20 +32,25 @@ from edgestep.export.source.checkpoint import Checkpoint, checkpoint_folder, ope
 from edgestep.harness.figures import interval_text, measure_text, ratio_text, time_text
 from edgestep.harness.latency import TIMEOUT_S
 from edgestep.harness.measures import psnr_db
+from edgestep.harness.prompts import PROMPTS
 from edgestep.harness.reference import noise_numbered
 from edgestep.harness.statistics import ratio_interval
 from edgestep.harness.worker_process import Job, WorkerFailed, WorkerProcess
+from edgestep.quantize.run import quantize
+from edgestep.ship.calibration import CALIBRATION_PROMPTS, calibration_from_prompts
 
 AGREE_DB = 25.0
 """Pictures below this are of something else. INT8 and bfloat16 have their own gates, in `edgestep parity`."""
-OURS = (("onnx", "fused"), ("openvino", "fused"))
-"""What is exported where no artifact is given."""
+OURS = ("onnx", "openvino")
+"""The formats of which the fused form is made, in float32 and w8a8, where no artifact is given."""
+WIDTH = 140
+"""Columns of the table where the output is no terminal."""
 
 
 def main() -> int:
     """Make what is missing, compare the pictures, time, print the table."""
     given = _arguments()
-    console, told = Console(), Console(stderr=True)
+    told = Console(stderr=True)
     # The workers import client_runners from here.
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     with tempfile.TemporaryDirectory(prefix="edgestep-clients-") as scratch:
@@ -56,6 +63,7 @@ def main() -> int:
         except (BadInput, WorkerFailed) as error:
             told.print(Text(str(error)))
             return 2
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     console.print(table)
     console.print(f"{given.rounds} rounds of {given.calls} calls, {given.threads} threads each, {given.prompt!r}")
     return 0
@@ -65,7 +73,7 @@ def _jobs(given: argparse.Namespace, scratch: Path, told: Console) -> list[Job]:
     """Return the clients, ours first, PyTorch next."""
     checkpoint = open_checkpoint(checkpoint_folder(given.checkpoint))
     ours = [(read_artifact(folder).name, folder) for folder in given.artifacts]
-    ours = ours or [_exported(checkpoint, *one, given.folder or scratch) for one in OURS]
+    ours = ours or _ours(checkpoint, given.folder or scratch, told)
     _, genai = _exported(checkpoint, "openvino", "split", given.folder or scratch)
     optimum = _optimum_exported(checkpoint.folder, (given.folder or scratch) / "optimum", told)
     clients = [(name, "EdgestepRunner", folder, {}) for name, folder in ours]
@@ -96,6 +104,19 @@ def _exported(checkpoint: Checkpoint, format: str, layout: str, parent: Path) ->
     if not out.is_dir():
         export(checkpoint, format=format, precision="fp32", layout=layout, target="x86", out=out)
     return read_artifact(out).name, out
+
+
+def _ours(checkpoint: Checkpoint, parent: Path, told: Console) -> list[tuple[str, Path]]:
+    """Return (name, folder) of the fused artifacts: float32, then w8a8 of each."""
+    made = [_exported(checkpoint, format, "fused", parent) for format in OURS]
+    for format, (_, folder) in zip(OURS, tuple(made), strict=True):
+        out = parent / f"{format}-w8a8"
+        if not out.is_dir():
+            told.print(Text(f"quantizing {format} to w8a8", style="dim"))
+            feeds = calibration_from_prompts(PROMPTS, CALIBRATION_PROMPTS, strict=False).feeds(folder)
+            quantize(folder, scheme="w8a8", out=out, feeds=feeds)
+        made.append((read_artifact(out).name, out))
+    return made
 
 
 def _optimum_exported(checkpoint: Path, out: Path, told: Console) -> Path:
@@ -143,7 +164,8 @@ def _table(jobs: Sequence[Job], agreement: Sequence[float], medians: Sequence[Se
     ours = [i for i, job in enumerate(jobs) if "Edgestep" in job.runner]
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("client", no_wrap=True)
-    for column in ("PSNR", "p50", *(f"{jobs[i].name} is faster by" for i in ours)):
+    # Under each of ours: how many times faster than the row's client it is.
+    for column in ("PSNR", "p50", *(jobs[i].name.partition("-")[2] for i in ours)):
         table.add_column(column, justify="right")
     for job, psnr, own in zip(jobs, agreement, medians, strict=True):
         ratios = (_ratio(own, medians[i]) for i in ours)

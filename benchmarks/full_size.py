@@ -115,6 +115,7 @@ def write_full_size(name: str, folder: Path) -> Path:
         for tokenizer in ("tokenizer", "tokenizer_2")[: 2 if name == "sdxl" else 1]:
             index[tokenizer] = ["transformers", "CLIPTokenizer"]
             shutil.copytree(checkpoint_folder("emoji") / "tokenizer", aside / tokenizer)
+            _take_tokens(aside / tokenizer / "tokenizer_config.json", CLIP_L["max_position_embeddings"])
         index["scheduler"] = ["diffusers", "LCMScheduler"]
         if name == "sd15":
             index |= {"safety_checker": [None, None], "feature_extractor": [None, None], "image_encoder": [None, None]}
@@ -149,6 +150,11 @@ def _random_weight(random: np.random.Generator, name: str, shape: tuple[int, ...
     if len(shape) > 1:
         return random.standard_normal(shape, np.float32) / np.float32(math.sqrt(math.prod(shape[1:])))
     return np.ones(shape, np.float32) if name.endswith("weight") else 0.01 * random.standard_normal(shape, np.float32)
+
+
+def _take_tokens(file: Path, count: int) -> None:
+    """Let a tokenizer pad to as many tokens as the published one does."""
+    _write_json(file, {**json.loads(file.read_text()), "model_max_length": count})
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

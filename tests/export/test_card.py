@@ -46,6 +46,21 @@ def _code(card: str) -> str:
     return re.findall(r"```python\n(.*?)```", card, re.DOTALL)[0]
 
 
+@pytest.mark.parametrize(
+    "format, layout, scheme, said",
+    [
+        ("onnx", "fused", "fp32", True),
+        ("onnx", "fused", "w8a8", True),
+        ("onnx", "fused", "fp16", False),
+        ("onnx", "split", "fp32", False),
+        ("openvino", "fused", "fp32", False),
+    ],
+)
+def test_a_graph_with_attention_says_what_runs_it(families, format: str, layout: str, scheme: str, said: bool):
+    artifact = replace(_artifact(families, "sd-turbo", format, layout), scheme=scheme)
+    assert ("onnxruntime 1.24" in card_from_artifact(artifact, ())) == said
+
+
 @pytest.mark.parametrize("name", ROWS)
 @pytest.mark.parametrize("layout", ["split", "fused"])
 @pytest.mark.parametrize("format", ["onnx", "openvino"])

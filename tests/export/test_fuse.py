@@ -65,7 +65,7 @@ def test_fused_components_draw_the_same(graphs, name: str):
     model = onnx_from_torch(graphs, name)
     before, nodes, found = outputs(model), len(model.graph), operators(model)
     modules = {node.name.rpartition("/")[0] for node in model.graph}
-    fuse(model)
+    fuse(model, attention=True)
     # uint8 pictures may differ by one level where a pixel lies between two.
     assert_equal(before, outputs(model), 1 / 255 if name == "generator" else 1e-5)
     after = operators(model)
@@ -87,7 +87,7 @@ def test_no_weight_is_read(graphs):
     assert len(lazy) > 50
     for value in lazy:
         value.const_value = ir.LazyTensor(refuse, dtype=value.dtype, shape=value.shape, name=value.name)
-    fuse(model)
+    fuse(model, attention=True)
     fuse_upsampling(model, wide=1, large=1)
 
 

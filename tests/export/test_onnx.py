@@ -49,6 +49,18 @@ def test_manifest_tells_the_signatures(make, layout: str):
             assert found == [(spec.name, spec.shape) for spec in specs]
 
 
+@pytest.mark.parametrize(
+    ("precision", "layout", "opset"), [("fp32", "split", 20), ("fp16", "fused", 20), ("fp32", "fused", 23)]
+)
+def test_attention_is_one_operator_in_the_fused_form(make, precision: str, layout: str, opset: int):
+    file = "generator.onnx" if layout == "fused" else "unet/model.onnx"
+    model = onnx.load(make("onnx", precision, layout).folder / file)
+    operators = {node.op_type for node in model.graph.node}
+    assert [entry.version for entry in model.opset_import if not entry.domain] == [opset]
+    assert ("Attention" in operators, "Softmax" in operators) == (opset == 23, opset != 23)
+    assert "BatchNormalization" in operators  # GroupNorm's weight and bias
+
+
 def test_no_time_path_is_left(make):
     model = onnx.load(make("onnx", "fp32", "split").folder / "unet/model.onnx")
     assert not [tensor.name for tensor in model.graph.initializer if "time_emb" in tensor.name]

@@ -19,6 +19,7 @@ No client that exists draws with {base} in one step. model_index.json and the co
 as the example does, or with `edgestep generate`."""
 FUSED_CLIENTS = """\
 One call draws, and needs no client: the example below is all. `edgestep generate` draws a prompt."""
+ATTENTION = "onnxruntime 1.24 or newer runs it: attention is one operator, which older ones lack."
 OPTIMUM = """\
 optimum opens this folder: `ORTDiffusionPipeline.from_pretrained(folder)`, called with `num_inference_steps=1,
 guidance_scale=1.0, height={height}, width={width}`."""
@@ -166,7 +167,8 @@ def _clients(artifact: Artifact, files: tuple[File, ...]) -> str:
     if artifact.format == "coreml":
         return "No client that exists opens these packages by itself."
     if artifact.layout == "fused":
-        return FUSED_CLIENTS
+        attention = artifact.format == "onnx" and artifact.scheme != "fp16"
+        return f"{FUSED_CLIENTS}\n{ATTENTION}" if attention else FUSED_CLIENTS
     if contract.next_steps:
         return LOOP_CLIENTS
     if contract.base in ("pixart", "sana"):

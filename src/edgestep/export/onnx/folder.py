@@ -5,6 +5,7 @@ from pathlib import Path
 
 from edgestep.export.graph.graphs import Graphs
 from edgestep.export.onnx.decoder_range import decoder_ranges
+from edgestep.export.onnx.fuse import fuse
 from edgestep.export.onnx.half import half_from_onnx
 from edgestep.export.onnx.onnx_from_torch import onnx_from_torch
 from edgestep.export.onnx.overflow import Ranges
@@ -21,6 +22,8 @@ def write_onnx(folder: Path, graphs: Graphs, names: tuple[str, ...], precision: 
     components, notes = [], ()
     for name in names:
         model = onnx_from_torch(graphs, name)
+        # Split files are for whichever client, at its opset; onnxruntime computes Attention in float32 on every CPU.
+        fuse(model, attention=name == "generator" and precision == "fp32")
         if precision == "fp16":
             found = _ranges(graphs, name)
             model = half_from_onnx(model, {module for ranges in found for module in ranges.keep})

@@ -12,9 +12,10 @@ from edgestep.export.onnx.fuse_upsampling import fuse_upsampling
 from edgestep.export.onnx.lazy import drop_unused_weights
 
 
-def fuse(model: Any) -> None:
-    """Rewrite an onnx_ir.Model in place."""
-    fuse_attention(model)
+def fuse(model: Any, *, attention: bool) -> None:
+    """Rewrite an onnx_ir.Model in place; with `attention` its opset becomes that of ONNX's Attention, 23."""
+    if attention:
+        fuse_attention(model)
     fuse_affine(model)
     fuse_upsampling(model)
     drop_unused_nodes(model)

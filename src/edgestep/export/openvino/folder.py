@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgestep.export.graph.graphs import Graphs
+from edgestep.export.onnx.fuse import fuse
 from edgestep.export.onnx.onnx_from_torch import onnx_from_torch
 from edgestep.export.openvino.openvino_from_onnx import openvino_from_onnx, save_openvino
 from edgestep.export.written import Written
@@ -21,7 +22,9 @@ def write_openvino(folder: Path, graphs: Graphs, names: tuple[str, ...], precisi
         file = "generator.xml" if name == "generator" else f"{name}/openvino_model.xml"
         component = graphs.component(name, file)
         component = replace(component, inputs=tuple(replace(s, shape=s.shape or (1,)) for s in component.inputs))
-        model = openvino_from_onnx(onnx_from_torch(graphs, name), precision)
+        graph = onnx_from_torch(graphs, name)
+        fuse(graph, attention=False)  # OpenVINO finds attention itself
+        model = openvino_from_onnx(graph, precision)
         # openvino_genai hands the timestep over as a tensor of one element.
         model.reshape({spec.name: list(spec.shape) for spec in component.inputs})
         save_openvino(model, folder / file)
