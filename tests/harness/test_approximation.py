@@ -15,15 +15,15 @@ from edgestep.export.graph.graphs import Graphs
 from edgestep.export.recipe.contract import contract_from_checkpoint
 from edgestep.export.run import export
 from edgestep.export.source.checkpoint import open_source, sha256_with_vae
-from edgestep.harness import parity
+from edgestep.harness import drawn_apart, parity
 from edgestep.harness.bundle import read_reference
 from edgestep.harness.judge import PICTURE_GATES
 from edgestep.harness.lines import text_from_parity
 from edgestep.harness.parity import check_parity
 from edgestep.harness.reference import record_reference
-from edgestep.runtimes.drawing import Drawer
 from tests.families import FAMILIES
 from tests.harness.conftest import PROMPTS
+from tests.harness.drawn_here import drawn_here
 
 CASES = 3
 
@@ -93,14 +93,12 @@ def test_fused_says_that_nothing_of_x0_was_gated(made):
 
 
 def _mutant(monkeypatch, **change) -> None:
-    """Let parity draw with a Drawer whose drawings have some tensors changed."""
+    """Let parity judge drawings that have some tensors changed."""
 
-    class Mutant(Drawer):
-        def draw(self, **inputs):
-            drawing = super().draw(**inputs)
-            return replace(drawing, **{name: how(getattr(drawing, name)) for name, how in change.items()})
+    def changed(drawer, drawing, case):
+        return replace(drawing, **{name: how(getattr(drawing, name)) for name, how in change.items()})
 
-    monkeypatch.setattr(parity, "Drawer", Mutant)
+    monkeypatch.setattr(parity, "draw_apart", drawn_here(changed))
 
 
 @pytest.mark.parametrize("bundle", ["vae_bundle", "tiny_bundle"])
@@ -124,11 +122,9 @@ def test_no_picture_at_all_fails(monkeypatch, made):
 
 
 def test_a_crash_is_a_failure(monkeypatch, made):
-    def crash(x0):
-        raise RuntimeError("out of memory")
-
-    _mutant(monkeypatch, x0=crash)
-    assert check_parity(made.split, read_reference(made.vae_bundle), threads=1).verdict == "failed"
+    monkeypatch.setattr(drawn_apart, "RUNNER", "tests.harness.fake_drawers:FailsInLoad")
+    result = check_parity(made.split, read_reference(made.vae_bundle), threads=1)
+    assert (result.verdict, result.approximation) == ("failed", True)
 
 
 def test_another_checkpoint_s_reference_is_refused(made, bundle_folder):

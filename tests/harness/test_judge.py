@@ -8,6 +8,8 @@ import pytest
 
 from edgestep.harness.bundle import ReferenceCase
 from edgestep.harness.gates import (
+    DECODER_PSNR,
+    EMBEDDINGS_SQNR,
     FINITE,
     IMAGE_PSNR,
     IMAGE_SSIM,
@@ -55,7 +57,7 @@ CASES = [_case(prompt, noise) for prompt in range(4) for noise in range(2)]
 
 
 def _faithful(case: ReferenceCase) -> Drawing:
-    return Drawing(case.prompt_embeds, case.x0, case.image.transpose(0, 3, 1, 2) * 2 - 1, case.picture)
+    return Drawing(case.prompt_embeds, case.x0, case.image.transpose(0, 3, 1, 2) * 2 - 1, case.picture, case.picture)
 
 
 def _judged(drawings, scheme="fp32", fused=False, k_e=14.6) -> dict[str, GateResult]:
@@ -182,6 +184,40 @@ def test_the_worst_case_decides():
     assert (worst.case, worst.passed) == (CASES[7].name, True)
     assert worst.worst == pytest.approx(20 * math.log10(255 / 7), abs=0.05)
     assert _judged(_changed(noisier), "w8")[IMAGE_PSNR].passed is False
+
+
+def test_each_failed_case_is_listed_with_its_figure_and_the_median_with_its_interval():
+    def noisier(drawing, i):
+        off = drawing.image.astype(int) + (np.indices(drawing.image.shape).sum(0) % 2 * 2 - 1) * i
+        return replace(drawing, image=np.clip(off, 0, 255).astype(np.uint8))
+
+    result = _judged(_changed(noisier), "w8")[IMAGE_PSNR]
+    expected = {CASES[i].name: 20 * math.log10(255 / i) for i in range(1, 8)}
+    failed = {name: figure for name, figure in expected.items() if figure < 35}
+    assert {f.case: f.value for f in result.failures} == pytest.approx(failed, abs=0.05)
+    middle = (expected[CASES[3].name] + expected[CASES[4].name]) / 2
+    assert (result.count, result.median) == (8, pytest.approx(middle, abs=0.05))
+    assert result.interval[0] < result.median < result.interval[1]
+
+
+def test_the_decoder_alone_is_judged_by_what_it_makes_of_the_references_x0():
+    def dimmed(drawing, i):
+        return replace(drawing, decoded=(drawing.decoded * 0.5).astype(np.uint8))
+
+    results = _judged(_changed(dimmed, only=3))
+    failed = {name for name, result in results.items() if result.passed is False}
+    assert failed == {DECODER_PSNR} and results[DECODER_PSNR].case == CASES[3].name
+    missing = _judged(_changed(lambda d, i: replace(d, decoded=None), only=3))
+    assert missing[SHAPES].passed is False and missing[DECODER_PSNR].passed is False
+
+
+def test_the_text_encoder_alone_is_judged_in_decibels():
+    def noisy(drawing, i):
+        error = np.random.default_rng(i).standard_normal(drawing.prompt_embeds.shape) * 10 ** (-60 / 20)
+        return replace(drawing, prompt_embeds=(drawing.prompt_embeds + error).astype(np.float32))
+
+    fp32, fp16 = (_judged(_changed(noisy), scheme)[EMBEDDINGS_SQNR] for scheme in ("fp32", "fp16"))
+    assert 55 < fp32.worst < 65 and (fp32.passed, fp16.passed) == (False, True)
 
 
 @pytest.mark.parametrize(("k_e", "passed"), [(14.6, True), (1.0, False)])

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgestep.artifact import BadInput, sha256_of_file
+from edgestep.harness.fingerprint import Fingerprint
 from edgestep.harness.machine import Machine
 from edgestep.harness.plain import from_plain, plain_from
 
@@ -66,7 +67,8 @@ class CaseIndex:
 
 @dataclass(frozen=True)
 class ReferenceIndex:
-    """reference.json. `floor`: "fp16 x0_sqnr_db" and the like -> the worst over some cases; `notes` explain it.
+    """reference.json. `floor`: "fp16 x0_sqnr_db" and the like -> the worst over some cases (NaN: it drew NaN); `notes`
+    explain it. `fingerprint` is empty in bundles recorded before it was written.
 
     `label` says what drew it in words: "PyTorch fp32 on the CPU, no GPU here". `formula_by`: "scheduler" where
     diffusers' own scheduler took the step, "contract" where it has none for it. `checkpoint_sha256` covers the base
@@ -94,6 +96,7 @@ class ReferenceIndex:
     steps: int = 1
     family: str = ""
     formula_by: str = "scheduler"
+    fingerprint: Fingerprint = field(default=Fingerprint())
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,23 +8,30 @@ import math
 import re
 
 from edgestep.harness.gates import (
+    DECODER_PSNR,
     EMBEDDINGS_COSINE,
+    EMBEDDINGS_SQNR,
     FINITE,
     IMAGE_PSNR,
     IMAGE_SSIM,
     NOT_CONSTANT,
+    PROMPT_IDS,
     SHAPES,
     X0_COSINE,
     X0_SQNR,
 )
 from edgestep.harness.measures import MAX_DECIBELS
+from edgestep.harness.results import GateResult
 
 MEASURE_NAMES = {
     X0_SQNR: "x0 SQNR",
     X0_COSINE: "x0 cosine",
+    EMBEDDINGS_SQNR: "embeddings SQNR",
     EMBEDDINGS_COSINE: "embeddings cosine",
+    DECODER_PSNR: "decoder PSNR",
     IMAGE_PSNR: "image PSNR",
     IMAGE_SSIM: "image SSIM",
+    PROMPT_IDS: "other prompt ids",
     SHAPES: "wrong shapes",
     FINITE: "not finite",
     NOT_CONSTANT: "constant",
@@ -99,7 +106,7 @@ def measure_text(measure: str, value: float | None, limit: str = "") -> str:
     """Return a measure with its unit, on the side of `limit` where it is: (ssim, 0.98996, ">= 0.99") -> "0.98996"."""
     if value is None or math.isnan(value):
         return "NaN" if value is not None else MISSING
-    if measure in (SHAPES, FINITE, NOT_CONSTANT):
+    if measure in (PROMPT_IDS, SHAPES, FINITE, NOT_CONSTANT):
         return f"{value:.0f} case{'s' * (value != 1)}"
     unit = " dB" if measure.endswith("_db") else ""
     if unit and value >= MAX_DECIBELS:
@@ -115,6 +122,22 @@ def measure_text(measure: str, value: float | None, limit: str = "") -> str:
         if all(_side(float(text), bound) == _side(value, bound) for bound in bounds):
             break
     return text.replace("-", MINUS) + unit
+
+
+def median_text(gate: GateResult) -> str:
+    """Return a gate's median over its cases with its 95 % interval: `median 61.2 dB (60.8 to 61.5 dB) of 8`."""
+    if math.isnan(gate.median):
+        return f"no median of {gate.count}"
+    middle, low, high = (_rounded(gate.measure, value) for value in (gate.median, *gate.interval))
+    same = middle == low == high
+    interval = "" if same else f" ({low.removesuffix(' dB') if high.endswith(' dB') else low} to {high})"
+    return f"median {middle}{interval} of {gate.count}"
+
+
+def _rounded(measure: str, value: float) -> str:
+    if not measure.endswith("_db"):
+        return f"{value:.4f}".replace("-", MINUS)
+    return "equal" if value >= MAX_DECIBELS else f"{value:.1f} dB".replace("-", MINUS)
 
 
 def _side(value: float, bound: float) -> int:

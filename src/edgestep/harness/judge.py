@@ -11,7 +11,9 @@ import numpy as np
 
 from edgestep.harness.bundle import ReferenceCase
 from edgestep.harness.gates import (
+    DECODER_PSNR,
     EMBEDDINGS_COSINE,
+    EMBEDDINGS_SQNR,
     FINITE,
     IMAGE_PSNR,
     IMAGE_SSIM,
@@ -24,7 +26,8 @@ from edgestep.harness.gates import (
     Gate,
 )
 from edgestep.harness.measures import cosine, psnr_db, rms_difference, sensitivity, sqnr_db, ssim, unit_from_picture
-from edgestep.harness.results import FAILED, PASSED, UNDECIDED, GateResult
+from edgestep.harness.results import FAILED, PASSED, UNDECIDED, CaseFigure, GateResult
+from edgestep.harness.worst import result_from_values
 from edgestep.runtimes.drawing import Drawing
 
 ONE_LEVEL = 1 / 255
@@ -33,20 +36,30 @@ ONE_LEVEL = 1 / 255
 Tensors = dict[str, tuple[np.ndarray, np.ndarray]]
 """Tensor name -> (reference, output) of one case."""
 
-FUSED_ABSENT = (X0_SQNR, X0_COSINE, EMBEDDINGS_COSINE)
+FUSED_ABSENT = (EMBEDDINGS_SQNR, EMBEDDINGS_COSINE, X0_SQNR, X0_COSINE, DECODER_PSNR)
 """What a fused graph does not show: it takes ids and noise, and gives a picture."""
 
-PICTURE_GATES = (IMAGE_PSNR, IMAGE_SSIM, PROMPT_SENSITIVITY, NOISE_SENSITIVITY)
+PICTURE_GATES = (DECODER_PSNR, IMAGE_PSNR, IMAGE_SSIM, PROMPT_SENSITIVITY, NOISE_SENSITIVITY)
 """What is measured on pictures, and so depends on the decoder."""
 
+
+def _psnr_of_pictures(reference: np.ndarray, output: np.ndarray) -> float:
+    return psnr_db(unit_from_picture(reference), unit_from_picture(output))
+
+
 MEASURES: dict[str, tuple[str, Callable[[np.ndarray, np.ndarray], float]]] = {
+    EMBEDDINGS_SQNR: ("prompt_embeds", sqnr_db),
+    EMBEDDINGS_COSINE: ("prompt_embeds", cosine),
     X0_SQNR: ("x0", sqnr_db),
     X0_COSINE: ("x0", cosine),
-    EMBEDDINGS_COSINE: ("prompt_embeds", cosine),
-    IMAGE_PSNR: ("picture", lambda ref, out: psnr_db(unit_from_picture(ref), unit_from_picture(out))),
+    DECODER_PSNR: ("decoded", _psnr_of_pictures),
+    IMAGE_PSNR: ("picture", _psnr_of_pictures),
     IMAGE_SSIM: ("picture", lambda ref, out: ssim(unit_from_picture(ref[0]), unit_from_picture(out[0]))),
 }
-"""Measure -> (tensor, function of reference and output). Pictures are uint8 on both sides, rounded the same way."""
+"""Measure -> (tensor, function of reference and output). Pictures are uint8 on both sides, rounded the same way.
+
+`decoded` is the decoder alone: the picture that it makes of the reference's x0.
+"""
 
 
 def judge(
@@ -55,7 +68,7 @@ def judge(
     """Return every gate's result; a fused artifact has none on x0 and embeddings (`FUSED_ABSENT`)."""
     tensors = [_tensors(case, drawing, fused) for case, drawing in zip(cases, drawings, strict=True)]
     names = [case.name for case in cases]
-    fits = [not _wrong_shapes(one) for one in tensors]
+    fits = [ref.shape == out.shape and ref.dtype == out.dtype for ref, out in (one["picture"] for one in tensors)]
     results = [
         _structural(SHAPES, names, [_wrong_shapes(one) for one in tensors]),
         _structural(FINITE, names, [_not_finite(one, d) for one, d in zip(tensors, drawings, strict=True)]),
@@ -92,6 +105,7 @@ def _tensors(case: ReferenceCase, drawing: Drawing, fused: bool) -> Tensors:
             case.prompt_embeds,
             nothing if drawing.prompt_embeds is None else drawing.prompt_embeds,
         )
+        found["decoded"] = (case.picture, nothing if drawing.decoded is None else drawing.decoded)
     return found
 
 
@@ -124,11 +138,12 @@ def _constant(tensors: Tensors) -> list[str]:
 
 
 def _structural(measure: str, names: Sequence[str], wrong: Sequence[list[str]]) -> GateResult:
-    """`worst` is the number of cases in which anything is wrong."""
+    """`worst` is the number of cases in which anything is wrong, each with how many things are in `failures`."""
     bad = [(name, found) for name, found in zip(names, wrong, strict=True) if found]
     if not bad:
         return GateResult(measure, 0.0, "0 cases", "", True)
-    return GateResult(measure, float(len(bad)), "0 cases", bad[0][0], False, "; ".join(bad[0][1]))
+    failures = tuple(CaseFigure(name, float(len(found))) for name, found in bad)
+    return GateResult(measure, float(len(bad)), "0 cases", bad[0][0], False, "; ".join(bad[0][1]), failures=failures)
 
 
 def _measured(gate: Gate, names: Sequence[str], tensors: Sequence[Tensors]) -> GateResult:
@@ -138,7 +153,7 @@ def _measured(gate: Gate, names: Sequence[str], tensors: Sequence[Tensors]) -> G
         reference, output = one[tensor]
         with np.errstate(invalid="ignore", over="ignore"):
             values.append(function(reference, output) if reference.shape == output.shape else math.nan)
-    return _worst(gate, values, names)
+    return result_from_values(gate, values, names)
 
 
 def _sensitive(
@@ -159,8 +174,8 @@ def _sensitive(
     pairs = f"{alike} of {alike + len(values)} pairs of reference pictures too alike to compare" if alike else ""
     if not values:
         reason = pairs or "no pair of cases that differs in it alone; record 3 or more cases"
-        return GateResult(gate.measure, math.nan, gate.limit, "", None, reason)
-    return _worst(gate, values, names, pairs)
+        return GateResult(gate.measure, math.nan, gate.limit, "", None, reason, scheme_limit=gate.scheme_limit)
+    return result_from_values(gate, values, names, pairs)
 
 
 def _is_pair(measure: str, first: ReferenceCase, second: ReferenceCase) -> bool:
@@ -171,17 +186,3 @@ def _is_pair(measure: str, first: ReferenceCase, second: ReferenceCase) -> bool:
     if measure == NOISE_SENSITIVITY:
         return same_prompt and not same_noise
     raise ValueError(f"got the measure {measure!r}; expected one that judge.py knows")
-
-
-def _worst(gate: Gate, values: Sequence[float], names: Sequence[str], reason: str = "") -> GateResult:
-    """The worst value decides: NaN before all, else the farthest out on the gate's scale, else the smallest."""
-
-    def badness(i: int) -> float:
-        if math.isnan(values[i]):
-            return math.inf
-        if gate.low is not None and gate.high is not None:
-            return abs(values[i] - (gate.low + gate.high) / 2)
-        return values[i] if gate.high is not None else -values[i]
-
-    worst = max(range(len(values)), key=badness)
-    return GateResult(gate.measure, float(values[worst]), gate.limit, names[worst], gate.passes(values[worst]), reason)

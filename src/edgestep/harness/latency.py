@@ -13,8 +13,8 @@ import numpy as np
 from edgestep.artifact import BadInput, read_artifact
 from edgestep.export.source.source import Source
 from edgestep.harness.machine import machine_here, usable_cores
-from edgestep.harness.parity import installed_runtime
 from edgestep.harness.results import Baseline, LatencyResult, Ratio
+from edgestep.harness.same_model import installed_runtime
 from edgestep.harness.statistics import median_interval, quantiles, ratio_interval
 from edgestep.harness.worker_process import Job, WorkerFailed, WorkerProcess
 

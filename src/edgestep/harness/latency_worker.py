@@ -7,13 +7,13 @@ peak memory. An exception is said as `{"failure": ...}`; what a crash leaves is 
 
 import importlib
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 from edgestep.harness.memory import PeakMemory, peak_resident_bytes
+from edgestep.harness.worker_streams import reserved_stdout, say
 
 WARM_UP_RUNS = 2
 MAX_RUNS = 2000
@@ -41,33 +41,26 @@ class Runner(Protocol):
 
 def main(arguments: list[str]) -> int:
     """Serve the job given as JSON in the only argument until told to end; return the exit status."""
-    out = _reserved_stdout()
+    out = reserved_stdout()
     try:
         job = json.loads(arguments[0])
         module, _, name = job["runner"].partition(":")
         runner: Runner = getattr(importlib.import_module(module), name)(**job["options"])
         with PeakMemory() as peak:
-            _say(out, _start(runner))
+            say(out, _start(runner))
         for line in sys.stdin:
             order = json.loads(line)
             if order["do"] == "end":
                 resident, source = peak_resident_bytes()
                 memory = {"anonymous": peak.anonymous, "resident": resident, "source": source}
                 runner.close()
-                _say(out, memory)
+                say(out, memory)
                 return 0
-            _say(out, _run(runner, int(order["runs"]), float(order["seconds"])))
+            say(out, _run(runner, int(order["runs"]), float(order["seconds"])))
     except Exception as error:  # the parent reports it; a traceback is in stderr for a person
-        _say(out, {"failure": f"{type(error).__name__}: {error}"})
+        say(out, {"failure": f"{type(error).__name__}: {error}"})
         raise
     return 0
-
-
-def _reserved_stdout() -> IO[str]:
-    """Keep stdout for JSON alone: whatever a runtime prints there goes to stderr."""
-    out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    return out
 
 
 def _start(runner: Runner) -> Mapping[str, Any]:
@@ -95,11 +88,6 @@ def _timed(function: Any) -> tuple[float, Any]:
     start = time.perf_counter_ns()
     value = function()
     return (time.perf_counter_ns() - start) / 1e9, value
-
-
-def _say(out: IO[str], message: Mapping[str, Any]) -> None:
-    out.write(json.dumps(message) + "\n")
-    out.flush()
 
 
 if __name__ == "__main__":

@@ -5,23 +5,60 @@ from edgestep.harness.figures import (
     limit_text,
     measure_name,
     measure_text,
+    median_text,
     ratio_text,
     size_text,
     time_text,
 )
-from edgestep.harness.results import LatencyResult, ParityResult, Ratio
+from edgestep.harness.results import (
+    FAILED,
+    PASSED,
+    REPORTED,
+    UNDECIDED,
+    UNREACHABLE,
+    GateResult,
+    LatencyResult,
+    ParityResult,
+    Ratio,
+)
 from edgestep.harness.summary import VERDICT_WORDS
+
+MARKS = {PASSED: "ok  ", REPORTED: "ok  ", FAILED: "FAIL", UNDECIDED: "--  ", UNREACHABLE: "--  "}
+FAILURES = 12
+"""Failed cases of one gate that are listed at most; the JSON has them all."""
 
 
 def text_from_parity(result: ParityResult) -> str:
-    """Return the verdict, then a line per gate: mark, measure, worst figure, limit, case."""
+    """Return the verdict, then a line per gate: mark, measure, worst figure, limit, case, median with its interval.
+
+    Below a gate that failed stand its failed cases, and at the end what drew the reference.
+    """
     lines = [f"{VERDICT_WORDS[result.verdict]}: {result.reason}".rstrip(": ")]
-    marks = {True: "ok  ", False: "FAIL", None: "--  "}
     for gate in result.gates:
-        figure, limit = measure_text(gate.measure, gate.worst), limit_text(gate.limit)
-        line = f"{marks[gate.passed]} {measure_name(gate.measure):26} {figure:>10}  {limit:16} {gate.case}"
-        lines.append(f"{line} {gate.reason}".rstrip())
+        lines += [_gate_line(gate), *_failed_cases(gate)]
+    if result.reference_label:
+        lines.append(f"reference: {result.reference_label}")
     return "\n".join(lines)
+
+
+def _gate_line(gate: GateResult) -> str:
+    figure, limit = measure_text(gate.measure, gate.worst, gate.limit), limit_text(gate.limit)
+    line = f"{MARKS[gate.word]} {measure_name(gate.measure):26} {figure:>12}  {limit:16} {gate.case:15}"
+    by_hand = f"OVERRIDDEN, the scheme's gate is {limit_text(gate.scheme_limit)}" if gate.scheme_limit else ""
+    remarks = (median_text(gate) if gate.count > 1 else "", by_hand, gate.reason)
+    return f"{line} {'; '.join(filter(None, remarks))}".rstrip()
+
+
+def _failed_cases(gate: GateResult) -> list[str]:
+    if gate.passed is not False:
+        return []
+    shown = [
+        f"       {failure.case}: {measure_text(gate.measure, failure.value, gate.limit)}"
+        for failure in gate.failures[:FAILURES]
+        if gate.count  # a structural gate's figure counts cases, and its reason is told
+    ]
+    more = len(gate.failures) - len(shown)
+    return [*shown, *([f"       and {more} more: see the JSON"] if shown and more else [])]
 
 
 def text_from_latency(latency: LatencyResult) -> str:

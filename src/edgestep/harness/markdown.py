@@ -10,6 +10,7 @@ from edgestep.harness.summary import (
     best_speedup,
     complaints_from_rows,
     counts_text,
+    reference_labels,
     rows_from_results,
     shipped_text,
 )
@@ -33,6 +34,8 @@ def markdown_from_results(results: Results) -> str:
     parts.append(_row(COLUMNS))
     parts.append("|" + "|".join("---:" if column in _NUMBERS else "---" for column in COLUMNS) + "|")
     parts += [_row(row.cells) for row in rows]
+    labels = reference_labels(results)
+    parts += ["", f"Compared with {escape('; '.join(labels))}."] if labels else []
     return "\n".join(parts) + "\n"
 
 

@@ -18,10 +18,12 @@ from edgestep.harness.figures import (
     limit_text,
     measure_name,
     measure_text,
+    median_text,
     ratio_text,
     size_text,
     time_text,
 )
+from edgestep.harness.floor import floor_texts
 from edgestep.harness.picture_data import WIDEST, CaseView, Drawn, case_views
 from edgestep.harness.plots import (
     COMPONENT_NAMES,
@@ -46,6 +48,7 @@ from edgestep.harness.summary import (
     counts_text,
     noisy_rows,
     real_latency,
+    reference_labels,
     rows_from_results,
     shipped_text,
     teacher_of,
@@ -103,6 +106,8 @@ def html_from_results(
         **_table(results, rows),
         **_plots(results, rows),
         **_pictures(results, rows, folder),
+        "reference_labels": reference_labels(results),
+        "floor": floor_texts(results.reference_floor),
         "notes": notes_for(results, rows),
     }
     return environment.get_template("report.html.j2").render(values)
@@ -127,6 +132,7 @@ def _environment() -> Any:
         "interval": interval_text,
         "limit": limit_text,
         "measure": measure_text,
+        "median": median_text,
         "measure_name": measure_name,
         "real": real_latency,
     }
@@ -297,6 +303,17 @@ def notes_for(results: Results, rows: Sequence[Row]) -> list[tuple[str, str]]:
         notes.append(
             ("Undecided", "No gate failed, but the reference bundle cannot decide one of them; the remark says why.")
         )
+    gates = [gate for row in rows if row.artifact.parity for gate in row.artifact.parity.gates]
+    if any(gate.unreachable for gate in gates):
+        notes.append(
+            (
+                "Unreachable",
+                "The gate is stricter than twice the noise of PyTorch itself, so that it would be met or missed by "
+                "chance. It does not pass; it fails where the artifact is farther off than twice that noise.",
+            )
+        )
+    if any(gate.scheme_limit for gate in gates):
+        notes.append(("By hand", "A gate was given on the command line in place of the scheme's own."))
     if FAILED in verdicts:
         notes.append(("Failed", "At least one gate does not hold. The artifact is kept so that it can be looked into."))
     return notes + _latency_notes(results, rows)

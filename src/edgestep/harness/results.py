@@ -6,19 +6,32 @@ The keys of design.md's "Results as JSON" are the names of the fields here; a nu
 import json
 import math
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgestep.artifact import BadInput, OneStep
 from edgestep.harness.machine import Machine
 from edgestep.harness.plain import from_plain, plain_from
+from edgestep.harness.written import write_text
 
 REPORT_SCHEMA = "edgestep.report"
 REPORT_VERSION = 1
+"""Keys are added within a version, and none is removed or given another meaning: that makes the next version."""
+READABLE_VERSIONS = (1,)
+"""Each of them has a file in tests/harness/old_results that still reads."""
 
 PASSED, FAILED, UNDECIDED, UNCHECKED = "passed", "failed", "undecided", "unchecked"
 VERDICTS = (PASSED, FAILED, UNDECIDED, UNCHECKED)
+UNREACHABLE, REPORTED = "unreachable", "reported"
+"""What a gate can be beside passed, failed and undecided."""
+
+
+@dataclass(frozen=True)
+class CaseFigure:
+    """One case, or two joined by "/", and the measure's value there; NaN where it could not be taken."""
+
+    case: str
+    value: float
 
 
 @dataclass(frozen=True)
@@ -28,6 +41,11 @@ class GateResult:
     `limit` is "report" where the measure is only reported, and `0.98 .. 1.02` for a range. `worst` is NaN where the
     measure could not be taken; `passed` is False then. `passed` is None where the gate could not decide: `reason` says
     why. `case` is the name of the worst case, two joined by "/" for a sensitivity, "" where there is none.
+
+    `median` over the `count` cases (or pairs) and `interval`, its 95 % bootstrap interval, are NaN for shapes,
+    finiteness and constancy. `failures` are all cases outside the limit. `unreachable`: the limit is stricter than
+    twice the noise of PyTorch itself (see floor.py), so `passed` is None or False. `scheme_limit` is the scheme's own
+    limit where this one was given by hand, else "".
     """
 
     measure: str
@@ -36,6 +54,21 @@ class GateResult:
     case: str
     passed: bool | None
     reason: str = ""
+    median: float = math.nan
+    interval: tuple[float, float] = (math.nan, math.nan)
+    count: int = 0
+    failures: tuple[CaseFigure, ...] = ()
+    unreachable: bool = False
+    scheme_limit: str = ""
+
+    @property
+    def word(self) -> str:
+        """Return passed, failed, unreachable, undecided or reported."""
+        if self.unreachable and self.passed is None:
+            return UNREACHABLE
+        if self.passed is None:
+            return UNDECIDED
+        return FAILED if not self.passed else REPORTED if self.limit == "report" else PASSED
 
 
 @dataclass(frozen=True)
@@ -44,6 +77,8 @@ class ParityResult:
 
     `absent` names the measures that this artifact does not let us take (a fused graph shows no x0). `approximation`:
     a tiny decoder stands in for the VAE, so the verdict is never passed: failed, or unchecked with the figures.
+    `reference_label` says in words what drew the reference. `failure`: what became of the runtime's process (it
+    crashed, was killed, or gave no answer in time), "" where it drew; the verdict is failed then.
     """
 
     verdict: str
@@ -54,6 +89,8 @@ class ParityResult:
     absent: tuple[str, ...] = ()
     reference_machine: Machine | None = None
     approximation: bool = False
+    reference_label: str = ""
+    failure: str = ""
 
 
 @dataclass(frozen=True)
@@ -183,13 +220,16 @@ class Results:
         """Read what `to_json` wrote, ignoring unknown keys; raise BadInput naming `where` where it does not fit."""
         try:
             raw = json.loads(text)
-            schema = from_plain(Schema, raw["schema"])
+            named = raw["schema"]
+            schema = from_plain(Schema, {"name": named["name"], "version": named["version"]})
         except (ValueError, KeyError, TypeError) as error:
             raise BadInput(f"got no results in {where} ({error}); expected report.json; measure again") from error
-        if schema != Schema():
+        if schema.name != REPORT_SCHEMA or schema.version not in READABLE_VERSIONS:
+            newer = schema.name == REPORT_SCHEMA and schema.version > REPORT_VERSION
+            what = "a newer edgestep wrote it: update this one" if newer else "measure again with this version"
             raise BadInput(
                 f"got schema {schema.name!r} version {schema.version} in {where}; "
-                f"expected {REPORT_SCHEMA!r} version {REPORT_VERSION}; measure again with this version"
+                f"expected {REPORT_SCHEMA!r} version {REPORT_VERSION}; {what}"
             )
         try:
             return from_plain(Results, raw)
@@ -208,12 +248,4 @@ def read_results(path: Path) -> Results:
 
 def write_results(results: Results, path: Path) -> None:
     """Write the JSON beside `path`, then move it there; raise BadInput where it cannot be written."""
-    aside = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(results.to_json())
-        aside.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
-        raise BadInput(f"got {path}, which cannot be written ({error.strerror}); choose another file") from error
+    write_text(path, results.to_json())

@@ -17,6 +17,7 @@ from edgestep.harness.results import (
     Baseline,
     GateResult,
     LatencyResult,
+    ParityResult,
     Ratio,
     Results,
 )
@@ -236,8 +237,24 @@ def complaints_from_rows(rows: tuple[Row, ...]) -> tuple[Complaint, ...]:
 
 def _complaints_on_parity(row: Row) -> list[Complaint]:
     parity = row.artifact.parity
-    if parity is None or row.verdict not in (FAILED, UNDECIDED):
+    if parity is None:
         return []
+    overridden = [
+        Complaint(
+            row,
+            f"{measure_name(gate.measure)} overridden by hand",
+            False,
+            reason=f"{limit_text(gate.limit)} in place of {limit_text(gate.scheme_limit)}",
+        )
+        for gate in parity.gates
+        if gate.scheme_limit
+    ]
+    if row.verdict not in (FAILED, UNDECIDED):
+        return overridden
+    return _complaints_on_gates(row, parity) + overridden
+
+
+def _complaints_on_gates(row: Row, parity: ParityResult) -> list[Complaint]:
     found = []
     for gate in parity.gates:
         name, limit = measure_name(gate.measure), limit_text(gate.limit)
@@ -245,9 +262,15 @@ def _complaints_on_parity(row: Row) -> list[Complaint]:
             figure = measure_text(gate.measure, gate.worst, gate.limit)
             found.append(Complaint(row, name, True, figure, limit, gate.case, gate.reason))
         elif gate.passed is None and gate.limit != "report":
-            found.append(Complaint(row, f"{name} undecided", False, case=gate.case, reason=gate.reason))
+            found.append(Complaint(row, f"{name} {gate.word}", False, case=gate.case, reason=gate.reason))
     # A run that stopped has a verdict and a reason, but no gate that says so.
     return found or [Complaint(row, f"parity {row.verdict}", row.verdict == FAILED, reason=parity.reason)]
+
+
+def reference_labels(results: Results) -> tuple[str, ...]:
+    """Return what drew the references that the artifacts were compared with, in words, each once."""
+    parities = [artifact.parity for artifact in results.artifacts if artifact.parity]
+    return tuple(dict.fromkeys(parity.reference_label for parity in parities if parity.reference_label))
 
 
 def counts_of(rows: tuple[Row, ...]) -> dict[str, int]:

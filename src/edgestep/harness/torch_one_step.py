@@ -33,10 +33,10 @@ class TorchDrawing:
 
 
 class TorchOneStep:
-    """A source, or a plain folder, loaded on `device` ("cpu", "cuda") in `precision` ("fp32", "fp16", "bf16").
+    """A source, or a plain folder, loaded on `device` ("cpu", "cuda", "mps") in `precision` ("fp32", "fp16", "bf16").
 
     `contract` says which family it is and at which timesteps it draws; None reads it from the source. Raises BadInput
-    where torch or diffusers is not installed, CUDA is asked for and not there, or the source does not load.
+    where torch or diffusers is not installed, a GPU is asked for and not there, or the source does not load.
     """
 
     def __init__(
@@ -201,11 +201,13 @@ def import_torch() -> Any:
 
 
 def check_device(torch: Any, device: str) -> None:
-    """Raise BadInput for a device that is neither cpu nor cuda, or for CUDA where there is none."""
-    if device not in ("cpu", "cuda"):
-        raise BadInput(f"got device {device!r}; expected cpu or cuda; choose one of these")
+    """Raise BadInput for a device that is not cpu, cuda or mps, or for a GPU where there is none of its kind."""
+    if device not in ("cpu", "cuda", "mps"):
+        raise BadInput(f"got device {device!r}; expected cpu, cuda or mps; choose one of these")
     if device == "cuda" and not torch.cuda.is_available():
         raise BadInput("got device 'cuda' on a machine without it; expected an NVIDIA GPU; use --device cpu")
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise BadInput("got device 'mps' on a machine without it; expected an Apple GPU; use --device cpu")
 
 
 @contextmanager

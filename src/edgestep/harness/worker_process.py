@@ -1,4 +1,4 @@
-"""The parent's side of a latency worker: start it, ask it, and turn a crash, silence or nonsense into one reason."""
+"""The parent's side of a worker: start it, ask it, and turn a crash, silence or nonsense into one reason."""
 
 import json
 import os
@@ -15,6 +15,8 @@ from types import TracebackType
 from typing import Any, Self
 
 WORKER = "edgestep.harness.latency_worker"
+KILLED = 9
+"""SIGKILL, which not every system's signal module has."""
 
 
 class WorkerFailed(Exception):
@@ -23,7 +25,10 @@ class WorkerFailed(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker measures. `runner` is "module:Class"; `options` are that class's own, and plain JSON values."""
+    """What a worker runs. `runner` is "module:Class"; `options` are that class's own, and plain JSON values.
+
+    `threads` 0 leaves their number to the runtime.
+    """
 
     name: str
     runner: str
@@ -35,11 +40,12 @@ class Job:
 class WorkerProcess:
     """A fresh Python process with one job loaded; a context manager that leaves no process behind.
 
-    `started` holds import_s, load_s, compile_s and first_s. Raises WorkerFailed.
+    `worker` is the module that it runs; `timeout_s` holds for loading and for each answer. `started` is the worker's
+    first answer: the latency worker's holds import_s, load_s, compile_s and first_s. Raises WorkerFailed.
     """
 
-    def __init__(self, job: Job, timeout_s: float) -> None:
-        self._job, self._timeout_s = job, timeout_s
+    def __init__(self, job: Job, timeout_s: float, worker: str = WORKER) -> None:
+        self._job, self._timeout_s, self._worker = job, timeout_s, worker
         self._answers: queue.Queue[str | None] = queue.Queue()
 
     def __enter__(self) -> Self:
@@ -47,12 +53,12 @@ class WorkerProcess:
         request = json.dumps({"runner": self._job.runner, "options": dict(self._job.options)})
         self._process = subprocess.Popen(
             # -P: what lies in the user's folder must not shadow what the worker imports.
-            [sys.executable, "-P", "-m", WORKER, request],
+            [sys.executable, "-P", "-m", self._worker, request],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": str(self._job.threads), "HF_HUB_OFFLINE": "1"},
+            env=_environment(self._job.threads),
         )
         threading.Thread(target=self._listen, daemon=True).start()
         try:
@@ -64,18 +70,19 @@ class WorkerProcess:
 
     def run(self, runs: int, seconds: float = 0.0) -> dict[str, Any]:
         """Return {"samples_s": [...], "components": {name: [...]}} of at least that many runs and seconds."""
-        return self._ask({"do": "run", "runs": runs, "seconds": seconds})
+        return self.ask({"do": "run", "runs": runs, "seconds": seconds})
 
     def end(self) -> dict[str, Any]:
         """Return the peak memory, {"anonymous", "resident", "source"}, and let the worker end."""
-        return self._ask({"do": "end"})
+        return self.ask({"do": "end"})
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop()
 
-    def _ask(self, order: Mapping[str, Any]) -> dict[str, Any]:
+    def ask(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """Send one order and return the answer to it."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(order) + "\n")
@@ -112,6 +119,7 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             return f"the worker of {self._job.name} closed its output"
         how = f"was killed by {_signal_name(-status)}" if status < 0 else f"ended with status {status}"
+        how += ", as a system out of memory does" if -status == KILLED else ""
         self._stderr.seek(0)
         said = [line.strip() for line in self._stderr.read().splitlines() if line.strip()]
         return f"the worker of {self._job.name} {how}" + (f": {said[-1]}" if said else "")
@@ -126,6 +134,11 @@ class WorkerProcess:
             self._process.kill()
             self._process.wait()
         self._stderr.close()
+
+
+def _environment(threads: int) -> dict[str, str]:
+    chosen = {"OMP_NUM_THREADS": str(threads)} if threads else {}
+    return {**os.environ, **chosen, "HF_HUB_OFFLINE": "1"}
 
 
 def _signal_name(number: int) -> str:

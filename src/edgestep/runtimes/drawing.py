@@ -26,13 +26,15 @@ class Drawing:
     """What was drawn. The fused form gives the image alone, the rest is None.
 
     `prompt_embeds` float32 [B, T, D], `x0` float32 [B, C, h, w] (before the latent scale), `sample` float32
-    [B, 3, H, W] in about [-1, 1], `image` uint8 [B, H, W, 3].
+    [B, 3, H, W] in about [-1, 1], `image` uint8 [B, H, W, 3]. `decoded`, like `image`, is what the decoder made of
+    another x0 that it was handed, None where it was handed none.
     """
 
     prompt_embeds: np.ndarray | None
     x0: np.ndarray | None
     sample: np.ndarray | None
     image: np.ndarray
+    decoded: np.ndarray | None = None
 
 
 class Drawer:
@@ -90,6 +92,10 @@ class Drawer:
         self._draw(_together(input_ids, noise, more_noise, inputs), fed, {})
         return fed
 
+    def decode(self, x0: np.ndarray) -> np.ndarray:
+        """Return the decoder's picture, uint8 [B, H, W, 3], of float32 [B, C, h, w]; BadInput for the fused form."""
+        return picture_from_sample(self._decoded(x0, {}, {}))
+
     def __enter__(self) -> Self:
         return self
 
@@ -107,11 +113,15 @@ class Drawer:
             return Drawing(None, None, None, image if image.dtype == np.uint8 else picture_from_unit(image))
         told = conditioning(contract, inputs, lambda name, given: self._run(name, given, fed, seconds))
         x0 = self._looped(inputs, told, fed, seconds)
-        latent = x0 / np.float32(contract.latent_scale) + np.float32(contract.latent_shift)
-        sample = self._run("vae_decoder", {"latent_sample": latent}, fed, seconds)["sample"]
-        sample = sample.astype(np.float32, copy=False)
+        sample = self._decoded(x0, fed, seconds)
         embeds = told["encoder_hidden_states"].astype(np.float32, copy=False)
         return Drawing(embeds, x0, sample, picture_from_sample(sample))
+
+    def _decoded(self, x0: np.ndarray, fed: dict, seconds: dict[str, float]) -> np.ndarray:
+        contract = self.artifact.contract
+        latent = x0 / np.float32(contract.latent_scale) + np.float32(contract.latent_shift)
+        sample = self._run("vae_decoder", {"latent_sample": latent}, fed, seconds)["sample"]
+        return sample.astype(np.float32, copy=False)
 
     def _looped(
         self, inputs: Mapping[str, np.ndarray], told: Mapping[str, np.ndarray], fed: dict, seconds: dict[str, float]
