@@ -10,6 +10,8 @@ import pytest
 
 from tests.tiny import save_tiny_checkpoint
 
+pytest_plugins = "pytester"
+
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
