@@ -7,6 +7,7 @@ import pytest
 from edgestep.harness.bundle import Reference, read_reference
 from edgestep.harness.reference import record_reference
 from edgestep.harness.torch_one_step import TorchOneStep
+from tests.harness.mutants.good import Emoji
 
 PROMPTS = ("a red heart", "grinning face", "cat face", "green apple")
 
@@ -42,6 +43,12 @@ def artifacts(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         out = folder / layout
         export(checkpoint, format="onnx", precision="fp32", layout=layout, target="x86", out=out, graphs=graphs)
     return folder
+
+
+@pytest.fixture(scope="session")
+def emoji_made(tmp_path_factory: pytest.TempPathFactory) -> Emoji:
+    """The bundled generator's fp32 artifacts and a bundle of 8 cases, each made when it is first asked for."""
+    return Emoji(tmp_path_factory.mktemp("emoji"))
 
 
 @pytest.fixture(scope="session")

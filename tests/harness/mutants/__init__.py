@@ -1,0 +1,1 @@
+"""Damaged artifacts that the gates must reject: one function per mutant, in `catalogue.MUTANTS`."""
