@@ -4,6 +4,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+# A process per core, four at the most; a file's tests stay together, what its fixtures made is shared.
+PYTEST = $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: demo test test-all check style clean
 
@@ -21,10 +23,10 @@ demo: $(VENV)/installed
 	exit $$status
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: $(VENV)/installed
 	$(BIN)/ruff check

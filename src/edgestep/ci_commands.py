@@ -73,7 +73,7 @@ def compare(
 
 
 def schema(
-    name: Annotated[str, typer.Argument(help="report, parity, reference, artifact or comparison.")],
+    name: Annotated[str, typer.Argument(help="report, parity, reference, artifact, comparison or bisect.")],
 ) -> None:
     """Print the JSON Schema (draft 2020-12) of what edgestep writes."""
     from edgestep.harness.schema import schema_named

@@ -1,6 +1,6 @@
 """The commands. They compose the rooms; nothing else does.
 
-Exit status: 0 done, 1 a gate failed, 2 bad usage or bad input, with one line that says what to do.
+Exit status: 0 done, 1 a gate did not pass, 2 bad usage or bad input, with one line that says what to do.
 """
 
 import errno
@@ -17,6 +17,8 @@ from typing import Annotated, Any
 import typer
 
 from edgestep.artifact import Artifact, BadInput, check_writable, read_artifact, tool_versions
+from edgestep.bisect_command import bisect
+from edgestep.ci_commands import Junit, Markdown, compare, schema, write_for_ci
 from edgestep.progress import teller
 from edgestep.source_options import takes_source
 from edgestep.targets import TARGETS, Target
@@ -88,13 +90,15 @@ def ship(
     out: Annotated[Path, typer.Option("--out", help="Where to; a folder of an earlier ship is gone on with.")],
     cases: Annotated[int, typer.Option(min=1, help="Cases of the reference bundle.")] = 8,
     prompts: Prompts = None,
-    device: Annotated[str, typer.Option(help="What draws the reference: cpu, cuda, or auto.")] = "auto",
+    device: Annotated[str, typer.Option(help="What draws the reference: cpu, cuda, mps, or auto.")] = "auto",
     threads: Annotated[int, typer.Option(min=1, help="Threads of every timed process.")] = 2,
     json_file: JsonFile = None,
+    junit: Junit = None,
+    markdown: Markdown = None,
 ) -> int:
     """Export, quantize, check, time and report: the main job. Run again, it keeps what is finished."""
     from edgestep.harness.markdown import markdown_from_results
-    from edgestep.harness.results import FAILED, write_results
+    from edgestep.harness.results import FAILED, UNDECIDED, write_results
     from edgestep.ship.run import ShipRequest
     from edgestep.ship.run import ship as run_ship
 
@@ -111,12 +115,15 @@ def ship(
     results = run_ship(request, teller())
     if json_file is not None:
         write_results(results, json_file)
+    write_for_ci(results, junit=junit, markdown=markdown)
     print(markdown_from_results(results))
     print(f"Report: {out / 'report.html'}\nJSON:   {out / 'report.json'}\nArtifacts: {out / 'artifacts'}")
-    failed = [a.name for a in results.artifacts if a.parity is not None and a.parity.verdict == FAILED]
-    if failed:
-        print(f"Parity failed: {', '.join(failed)}", file=sys.stderr)
-    return 1 if failed else 0
+    words = {FAILED: "failed", UNDECIDED: "is undecided"}
+    verdicts = {a.name: a.parity.verdict for a in results.artifacts if a.parity is not None}
+    for verdict, word in words.items():
+        if names := [name for name, found in verdicts.items() if found == verdict]:
+            print(f"Parity {word}: {', '.join(names)}", file=sys.stderr)
+    return 1 if set(verdicts.values()) & set(words) else 0
 
 
 @app.command()
@@ -171,10 +178,15 @@ def quantize(
     out: Out,
     scheme: Annotated[str, typer.Option(help="w8a8.")] = "w8a8",
     prompts: Prompts = None,
+    keep_fp32: Annotated[
+        Path | None, typer.Option(help="A JSON list of modules that stay float, such as 'edgestep bisect' writes.")
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Make a smaller artifact from an fp32 one, calibrated on what the prompts really feed it."""
     from edgestep.harness.prompts import PROMPTS
+    from edgestep.quantize.keep_fp32 import read_keep_fp32
+    from edgestep.quantize.run import check_keep
     from edgestep.quantize.run import quantize as run_quantize
     from edgestep.quantize.schemes import scheme_for
     from edgestep.ship.calibration import CALIBRATION_PROMPTS, calibration_from_prompts
@@ -183,10 +195,13 @@ def quantize(
     parent = read_artifact(artifact)
     scheme_for(scheme, parent.format, parent.scheme)
     check_writable(out)
+    keep = read_keep_fp32(keep_fp32) if keep_fp32 is not None else ()
+    check_keep(artifact, parent, scheme, keep)
     own = _lines(prompts)
     calibration = calibration_from_prompts(own or PROMPTS, CALIBRATION_PROMPTS, strict=own is not None)
     tell(f"drawing {len(calibration.prompts)} prompts for calibration")
-    made = run_quantize(artifact, scheme=scheme, out=out, feeds=calibration.feeds(artifact), tell=tell)
+    feeds = calibration.feeds(artifact)
+    made = run_quantize(artifact, scheme=scheme, out=out, feeds=feeds, keep=keep, tell=tell)
     _report_artifact(made, out, json_file)
 
 
@@ -195,9 +210,13 @@ def quantize(
 def reference(
     source: Any,
     out: Out,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda where there is one.")] = "auto",
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto: cuda where there is one.")] = "auto",
     cases: Annotated[int, typer.Option(min=1, help="Cases: prompts x 2 noises.")] = 8,
     prompts: Prompts = None,
+    taps: Annotated[
+        bool, typer.Option("--taps", help="Also record what every module reads and gives, for 'edgestep bisect'.")
+    ] = False,
+    tap_cases: Annotated[int, typer.Option(min=1, help="Cases whose taps are recorded: the first ones.")] = 2,
     json_file: JsonFile = None,
 ) -> None:
     """Record what PyTorch draws, in fp32: the bundle that parity is judged against."""
@@ -210,6 +229,7 @@ def reference(
         cases=cases,
         out=out,
         prompts=_lines(prompts),
+        tap_cases=tap_cases if taps else 0,
         tell=teller(),
     )
     _write_json(json_file, plain_from(recorded.index))
@@ -217,15 +237,35 @@ def reference(
 
 
 @app.command()
-def parity(artifact: ArtifactFolder, reference: Reference, runtime: Runtime = None, json_file: JsonFile = None) -> int:
-    """Draw the reference's cases with an artifact and gate it. Exit status 1 if a gate fails."""
+def parity(
+    artifact: ArtifactFolder,
+    reference: Reference,
+    runtime: Runtime = None,
+    gate: Annotated[
+        list[str] | None, typer.Option(help="A limit in place of the scheme's: 'image PSNR>=30'; again for more.")
+    ] = None,
+    cases: Annotated[
+        int | None, typer.Option(min=1, help="Cases in all: more than the bundle's are drawn by PyTorch.")
+    ] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="What more cases are drawn from: the bundle's own.")] = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds for loading, and for each case.")] = 900.0,
+    json_file: JsonFile = None,
+    junit: Junit = None,
+    markdown: Markdown = None,
+) -> int:
+    """Draw the reference's cases with an artifact and gate it. Exit status 1 if it does not pass."""
     from edgestep.harness.bundle import read_reference
     from edgestep.harness.lines import text_from_parity
     from edgestep.harness.parity import check_parity
     from edgestep.harness.results import FAILED, PASSED
 
-    result = check_parity(artifact, read_reference(reference), runtime=runtime, tell=teller())
-    _write_results(json_file, [_row(artifact, parity=result)])
+    tell = teller()
+    bundle = _with_cases(read_reference(reference), cases, checkpoint, tell)
+    result = check_parity(artifact, bundle, runtime=runtime, overrides=gate or (), timeout_s=timeout, tell=tell)
+    rows = [_row(artifact, parity=result)]
+    _write_results(json_file, rows)
+    prompts = {case.name: case.prompt for case in bundle.cases}
+    write_for_ci(_results(rows), junit=junit, markdown=markdown, prompts=prompts)
     print(text_from_parity(result))
     return 0 if result.verdict == PASSED or (result.approximation and result.verdict != FAILED) else 1
 
@@ -324,6 +364,22 @@ def targets(json_file: JsonFile = None) -> None:
         print(f"{row['name']:8} {row['format']:9} {schemes:18} {layouts:14} {row['proof']} ({here})")
 
 
+app.command()(bisect)
+app.command()(compare)
+app.command()(schema)
+
+
+def _with_cases(bundle: Any, cases: int | None, checkpoint: str | None, tell: Any) -> Any:
+    if cases is None:
+        return bundle
+    from edgestep.harness.more_cases import with_more_cases
+    from edgestep.source_options import OPTIONS, source_from_options
+
+    said = {name: default for name, (_, default) in OPTIONS.items()}
+    source = None if checkpoint is None else source_from_options(checkpoint, **said)
+    return with_more_cases(bundle, source, cases, tell=tell)
+
+
 EXTRAS = {"onnx": "export", "openvino": "openvino", "coreml": "coreml"}
 PACKAGES = {"onnx": "onnx", "openvino": "openvino", "coreml": "coremltools"}
 
@@ -378,12 +434,18 @@ def _row(folder: Path, **measured: Any) -> Any:
 def _write_results(path: Path | None, rows: list[Any], ratios: tuple[Any, ...] = ()) -> None:
     if path is None:
         return
+    from edgestep.harness.results import write_results
+
+    write_results(_results(rows, ratios), path)
+
+
+def _results(rows: list[Any], ratios: tuple[Any, ...] = ()) -> Any:
     from edgestep.harness.machine import machine_here
-    from edgestep.harness.results import Results, write_results
+    from edgestep.harness.results import Results
 
     tools = tool_versions("onnxruntime", "openvino", "numpy")
     artifacts = tuple(row for _, row in rows)
-    write_results(Results(machine_here(), tools, contract=rows[0][0], artifacts=artifacts, ratios=ratios), path)
+    return Results(machine_here(), tools, contract=rows[0][0], artifacts=artifacts, ratios=ratios)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any, Union, get_args, get_origin
 
 from edgestep.artifact import SCHEMA as ARTIFACT_SCHEMA
 from edgestep.artifact import Artifact, BadInput
+from edgestep.harness.bisect_results import BISECT_SCHEMA, BISECT_VERSION, BisectReport
 from edgestep.harness.bundle import REFERENCE_SCHEMA, ReferenceIndex
 from edgestep.harness.comparison import COMPARISON_SCHEMA, COMPARISON_VERSION, Comparison
 from edgestep.harness.results import (
@@ -51,7 +52,7 @@ _ATOMS: dict[Any, str] = {str: "string", int: "integer", bool: "boolean"}
 
 
 def schema_named(name: str) -> dict[str, Any]:
-    """Return the schema `report`, `parity`, `reference`, `artifact` or `comparison`; raise BadInput for another."""
+    """Return the schema of that name, one of SCHEMAS; raise BadInput for another."""
     if name not in SCHEMAS:
         raise BadInput(f"got the schema {name!r}; expected one of {', '.join(SCHEMAS)}; choose one")
     return SCHEMAS[name]()
@@ -83,12 +84,18 @@ def _comparison() -> dict[str, Any]:
     return _whole("comparison", "What edgestep compare writes", Comparison, versioned)
 
 
+def _bisect() -> dict[str, Any]:
+    versioned = _versioned(BISECT_SCHEMA, BISECT_VERSION)
+    return _whole("bisect", "What edgestep bisect writes", BisectReport, versioned)
+
+
 SCHEMAS = {
     "report": _report,
     "parity": _parity,
     "reference": _reference,
     "artifact": _artifact,
     "comparison": _comparison,
+    "bisect": _bisect,
 }
 """Name -> what makes it."""
 

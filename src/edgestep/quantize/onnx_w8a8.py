@@ -53,6 +53,13 @@ def quantize_onnx_w8a8(
     return layers
 
 
+def onnx_layers(source: Path) -> tuple[str, ...]:
+    """Return the names of the operations that could be quantized."""
+    onnx, _ = _packages()
+    nodes = onnx.load(source, load_external_data=False).graph.node
+    return tuple(node.name for node in nodes if node.op_type in OPERATIONS)
+
+
 def onnx_weight_files(source: Path) -> tuple[Path, ...]:
     """Return the .onnx file and the files beside it that hold its weights; BadInput where one lies elsewhere."""
     onnx, _ = _packages()

@@ -60,6 +60,13 @@ def quantize_openvino_w8a8(
     return layers
 
 
+def openvino_layers(source: Path) -> tuple[str, ...]:
+    """Return the names of the operations that could be quantized."""
+    openvino, _ = _packages()
+    ops = openvino.Core().read_model(source).get_ops()
+    return tuple(op.get_friendly_name() for op in ops if op.get_type_name() in OPERATIONS)
+
+
 def openvino_weight_files(source: Path) -> tuple[Path, ...]:
     """Return the .xml file and its .bin."""
     return source, source.with_suffix(".bin")

@@ -23,8 +23,9 @@ from edgestep.card_gates import CARD
 from edgestep.quantize.calibration import Feeds, calibration_sha256, check_feeds
 from edgestep.quantize.card import card_from_parent
 from edgestep.quantize.floats import STAYS_FLOAT, Quantized, StaysFloat
-from edgestep.quantize.onnx_w8a8 import onnx_weight_files, quantize_onnx_w8a8
-from edgestep.quantize.openvino_w8a8 import openvino_weight_files, quantize_openvino_w8a8
+from edgestep.quantize.keep_fp32 import check_known, rows_from_names
+from edgestep.quantize.onnx_w8a8 import onnx_layers, onnx_weight_files, quantize_onnx_w8a8
+from edgestep.quantize.openvino_w8a8 import openvino_layers, openvino_weight_files, quantize_openvino_w8a8
 from edgestep.quantize.schemes import scheme_for
 
 REVISION = 2
@@ -33,16 +34,21 @@ REVISION = 2
 
 @dataclass(frozen=True)
 class Quantizer:
-    """`quantize(source, final, feeds, table)` writes one graph; `weight_files(source)` is what it replaces."""
+    """`quantize(source, final, feeds, table)` writes one graph; `weight_files(source)` is what it replaces, and
+    `layers(source)` names the operations that it could quantize.
+    """
 
     quantize: Callable[..., Quantized]
     weight_files: Callable[[Path], tuple[Path, ...]]
+    layers: Callable[[Path], tuple[str, ...]]
     tools: tuple[str, ...]
 
 
 QUANTIZERS: dict[tuple[str, str], Quantizer] = {
-    ("onnx", "w8a8"): Quantizer(quantize_onnx_w8a8, onnx_weight_files, ("onnx", "onnxruntime")),
-    ("openvino", "w8a8"): Quantizer(quantize_openvino_w8a8, openvino_weight_files, ("openvino", "nncf")),
+    ("onnx", "w8a8"): Quantizer(quantize_onnx_w8a8, onnx_weight_files, onnx_layers, ("onnx", "onnxruntime")),
+    ("openvino", "w8a8"): Quantizer(
+        quantize_openvino_w8a8, openvino_weight_files, openvino_layers, ("openvino", "nncf")
+    ),
 }
 """(format, scheme) -> what makes it; a pair for each that SCHEMES lists."""
 
@@ -54,19 +60,23 @@ def quantize(
     out: Path,
     feeds: Feeds,
     table: Sequence[StaysFloat] = STAYS_FLOAT,
+    keep: Sequence[str] = (),
     tell: Callable[[str], None] = lambda _: None,
 ) -> Artifact:
     """Quantize the artifact in `parent` to the new folder `out`; return the manifest that it holds.
 
     `feeds`: component name -> what it was fed in some drawings of the parent (`Drawer.feeds`); the same feeds give the
-    same bytes. `table` says which layers stay float. Nothing is left at `out` when it fails. Raises BadInput where the
-    parent is changed, quantized already or of a format without that scheme, and where the feeds are too few or broken.
+    same bytes. `table` says which layers stay float, `keep` names modules whose layers do too. Nothing is left at `out`
+    when it fails. Raises BadInput where the parent is changed, quantized already or of a format without that scheme,
+    where the feeds are too few or broken, and where a name in `keep` is no layer's module.
     """
     check_writable(out)
     artifact = read_artifact(parent)
     scheme_for(scheme, artifact.format, artifact.scheme)
     check_feeds(feeds, artifact)
     quantizer = QUANTIZERS[artifact.format, scheme]
+    check_keep(parent, artifact, scheme, keep)
+    table = (*rows_from_names(keep), *table)
     try:
         with written_aside(out) as folder:
             _copy_rest(parent, folder, artifact, quantizer)
@@ -82,6 +92,13 @@ def quantize(
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise BadInput(f"got a full disk while writing {out}; free some space, or choose another folder") from error
         raise
+
+
+def check_keep(parent: Path, artifact: Artifact, scheme: str, keep: Sequence[str]) -> None:
+    """Raise BadInput where a name in `keep` is the module of no layer that the scheme would quantize or leave."""
+    if keep:
+        layers = QUANTIZERS[artifact.format, scheme].layers
+        check_known(keep, [layer for component in artifact.components for layer in layers(parent / component.file)])
 
 
 def quantize_key(parent_key: str, scheme: str, calibration: str, table: Sequence[StaysFloat] = STAYS_FLOAT) -> str:

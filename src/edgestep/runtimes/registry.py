@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from edgestep.artifact import Artifact, BadInput
+from edgestep.runtimes.onnx_probe import OnnxProbe
 from edgestep.runtimes.onnxruntime_session import OnnxRuntimeSession
+from edgestep.runtimes.openvino_probe import OpenVINOProbe
 from edgestep.runtimes.openvino_session import OpenVINOSession
+from edgestep.runtimes.probe import Probe
 from edgestep.runtimes.session import Session
 
 SESSIONS: dict[str, Callable[..., Session]] = {
@@ -14,6 +17,9 @@ SESSIONS: dict[str, Callable[..., Session]] = {
     "openvino": OpenVINOSession,
 }
 """Runtime name -> what opens a file on it."""
+
+PROBES: dict[str, Callable[..., Probe]] = {"onnxruntime": OnnxProbe, "openvino": OpenVINOProbe}
+"""Runtime name -> what opens a file on it to look into."""
 
 FORMATS: dict[str, str] = {"onnx": "onnxruntime", "openvino": "openvino"}
 """Artifact format -> the runtime that runs it here. A format that is missing here is converted only."""
@@ -32,6 +38,13 @@ def open_session(runtime: str, file: Path, *, threads: int | None = None, **opti
     if threads is not None and threads < 1:
         raise BadInput(f"got {threads} threads; expected 1 or more; leave it out for the runtime's own choice")
     return SESSIONS[runtime](file, threads=threads, **options)
+
+
+def open_probe(runtime: str, file: Path, *, threads: int | None = None) -> Probe:
+    """Open one model file to look into; raise BadInput where the runtime has no such name or cannot read it."""
+    if runtime not in PROBES:
+        raise BadInput(f"got runtime {runtime!r}; expected one of {', '.join(PROBES)}; choose one of these")
+    return PROBES[runtime](file, threads=threads)
 
 
 def runtime_for(artifact: Artifact) -> str:
