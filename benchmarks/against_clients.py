@@ -30,10 +30,10 @@ from edgestep.artifact import BadInput, read_artifact
 from edgestep.export.run import export
 from edgestep.export.source.checkpoint import Checkpoint, checkpoint_folder, open_checkpoint
 from edgestep.harness.figures import interval_text, measure_text, ratio_text, time_text
-from edgestep.harness.latency import TIMEOUT_S
-from edgestep.harness.measures import psnr_db
-from edgestep.harness.prompts import PROMPTS
-from edgestep.harness.reference import noise_numbered
+from edgestep.harness.latency.measure import TIMEOUT_S
+from edgestep.harness.parity.measures import psnr_db
+from edgestep.harness.reference.prompts import PROMPTS
+from edgestep.harness.reference.record import noise_numbered
 from edgestep.harness.statistics import ratio_interval
 from edgestep.harness.worker_process import Job, WorkerFailed, WorkerProcess
 from edgestep.quantize.run import quantize

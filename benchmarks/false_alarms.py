@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from itertools import islice, product
 from pathlib import Path
 
-from edgestep.harness.bundle import Reference, read_reference
-from edgestep.harness.parity import draw_and_check
+from edgestep.harness.parity.check import draw_and_check
+from edgestep.harness.reference.bundle import Reference, read_reference
 from edgestep.harness.results import PASSED, ParityResult
 
 FORMS = (("onnx", "split"), ("onnx", "fused"), ("openvino", "split"))

@@ -17,7 +17,7 @@ from rich.text import Text
 from edgestep.artifact import MANIFEST, BadInput
 from edgestep.export.source.checkpoint import checkpoint_folder
 from edgestep.harness.figures import interval_text, ratio_text, time_text
-from edgestep.harness.latency import Comparison, artifact_job, compare_interleaved, eager_job, teacher_job
+from edgestep.harness.latency.measure import Comparison, artifact_job, compare_interleaved, eager_job, teacher_job
 from edgestep.harness.worker_process import Job
 
 RUNS = 5

@@ -34,8 +34,9 @@ def test_the_device_side_imports_without_torch():
         "import sys\n"
         "for name in ('torch', 'diffusers', 'transformers', 'onnx', 'openvino', 'nncf', 'coremltools', 'jinja2'):\n"
         "    sys.modules[name] = None\n"
-        "import edgestep.cli, edgestep.harness.parity, edgestep.harness.latency, edgestep.runtimes.drawing\n"
-        "import edgestep.runtimes.tokenizer, edgestep.harness.bundle, edgestep.harness.results\n"
+        "import edgestep.cli, edgestep.harness.parity.check, edgestep.harness.latency.measure\n"
+        "import edgestep.runtimes.drawing, edgestep.runtimes.tokenizer\n"
+        "import edgestep.harness.reference.bundle, edgestep.harness.results\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -66,7 +67,7 @@ def test_a_report_without_jinja2_says_what_to_install(tmp_path: Path):
         "from pathlib import Path\n"
         "from edgestep.artifact import BadInput\n"
         "from edgestep.harness.machine import machine_here\n"
-        "from edgestep.harness.report import write_report\n"
+        "from edgestep.harness.reporting.report import write_report\n"
         "from edgestep.harness.results import Results\n"
         "try:\n"
         "    write_report(Results(machine_here(), {}), Path(sys.argv[1]))\n"

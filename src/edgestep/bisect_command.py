@@ -8,7 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from edgestep.artifact import Artifact
-    from edgestep.harness.bisect_results import Bisected, BisectReport
+    from edgestep.harness.bisection.results import Bisected, BisectReport
 
 
 def bisect(
@@ -30,12 +30,12 @@ def bisect(
 ) -> int:
     """Compare an artifact with PyTorch module by module; name the first that is wrong. Exit status 1 if one is."""
     from edgestep.artifact import read_artifact
-    from edgestep.harness.bisect import bisect_artifact
-    from edgestep.harness.bisect_text import text_from_bisected
-    from edgestep.harness.bundle import read_reference
-    from edgestep.harness.keep_list import keep_list, write_keep_list
+    from edgestep.harness.bisection.bisect import bisect_artifact
+    from edgestep.harness.bisection.keep_list import keep_list, write_keep_list
+    from edgestep.harness.bisection.text import text_from_bisected
     from edgestep.harness.plain import plain_from
-    from edgestep.harness.taps import read_taps
+    from edgestep.harness.reference.bundle import read_reference
+    from edgestep.harness.reference.taps import read_taps
     from edgestep.harness.written import write_text
     from edgestep.progress import teller
 
@@ -56,8 +56,8 @@ def bisect(
 
 
 def _write_pages(out: Path, name: str, found: "Bisected") -> None:
-    from edgestep.harness.bisect_plot import plot_from_bisected
-    from edgestep.harness.bisect_text import markdown_from_bisected
+    from edgestep.harness.bisection.plot import plot_from_bisected
+    from edgestep.harness.bisection.text import markdown_from_bisected
     from edgestep.harness.written import write_text
 
     write_text(out / "bisect.md", markdown_from_bisected(found, name))
@@ -67,7 +67,7 @@ def _write_pages(out: Path, name: str, found: "Bisected") -> None:
 
 def _report(artifact: "Artifact", found: "Bisected") -> "BisectReport":
     from edgestep.artifact import tool_versions
-    from edgestep.harness.bisect_results import BISECT_SCHEMA, BISECT_VERSION, BisectedArtifact, BisectReport
+    from edgestep.harness.bisection.results import BISECT_SCHEMA, BISECT_VERSION, BisectedArtifact, BisectReport
     from edgestep.harness.machine import machine_here
     from edgestep.harness.results import Schema
 

@@ -19,8 +19,8 @@ def write_for_ci(
     results: Any, *, junit: Path | None, markdown: Path | None, prompts: Mapping[str, str] | None = None
 ) -> None:
     """Write the files that were asked for from a `Results`; `prompts` is case name -> prompt."""
-    from edgestep.harness.junit import junit_from_results
-    from edgestep.harness.markdown_gates import markdown_with_gates
+    from edgestep.harness.ci.junit import junit_from_results
+    from edgestep.harness.reporting.markdown_gates import markdown_with_gates
     from edgestep.harness.written import write_text
 
     if junit is not None:
@@ -55,9 +55,9 @@ def compare(
     json_file: Json = None,
 ) -> int:
     """Tell what got worse between two results. Exit status 1 if something did."""
-    from edgestep.harness.compare import compare_results
-    from edgestep.harness.comparison import Margins
-    from edgestep.harness.comparison_text import markdown_from_comparison, text_from_comparison
+    from edgestep.harness.ci.compare import compare_results
+    from edgestep.harness.ci.comparison import Margins
+    from edgestep.harness.ci.comparison_text import markdown_from_comparison, text_from_comparison
     from edgestep.harness.plain import plain_from
     from edgestep.harness.results import read_results
     from edgestep.harness.written import write_text
@@ -76,6 +76,6 @@ def schema(
     name: Annotated[str, typer.Argument(help="report, parity, reference, artifact, comparison or bisect.")],
 ) -> None:
     """Print the JSON Schema (draft 2020-12) of what edgestep writes."""
-    from edgestep.harness.schema import schema_named
+    from edgestep.harness.ci.schema import schema_named
 
     print(json.dumps(schema_named(name), indent=1))

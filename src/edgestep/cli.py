@@ -97,7 +97,7 @@ def ship(
     markdown: Markdown = None,
 ) -> int:
     """Export, quantize, check, time and report: the main job. Run again, it keeps what is finished."""
-    from edgestep.harness.markdown import markdown_from_results
+    from edgestep.harness.reporting.markdown import markdown_from_results
     from edgestep.harness.results import FAILED, UNDECIDED, write_results
     from edgestep.ship.run import ShipRequest
     from edgestep.ship.run import ship as run_ship
@@ -184,7 +184,7 @@ def quantize(
     json_file: JsonFile = None,
 ) -> None:
     """Make a smaller artifact from an fp32 one, calibrated on what the prompts really feed it."""
-    from edgestep.harness.prompts import PROMPTS
+    from edgestep.harness.reference.prompts import PROMPTS
     from edgestep.quantize.keep_fp32 import read_keep_fp32
     from edgestep.quantize.run import check_keep
     from edgestep.quantize.run import quantize as run_quantize
@@ -221,7 +221,7 @@ def reference(
 ) -> None:
     """Record what PyTorch draws, in fp32: the bundle that parity is judged against."""
     from edgestep.harness.plain import plain_from
-    from edgestep.harness.reference import record_reference
+    from edgestep.harness.reference.record import record_reference
 
     recorded = record_reference(
         source,
@@ -254,9 +254,9 @@ def parity(
     markdown: Markdown = None,
 ) -> int:
     """Draw the reference's cases with an artifact and gate it. Exit status 1 if it does not pass."""
-    from edgestep.harness.bundle import read_reference
-    from edgestep.harness.lines import text_from_parity
-    from edgestep.harness.parity import check_parity
+    from edgestep.harness.parity.check import check_parity
+    from edgestep.harness.reference.bundle import read_reference
+    from edgestep.harness.reporting.lines import text_from_parity
     from edgestep.harness.results import FAILED, PASSED
 
     tell = teller()
@@ -279,8 +279,8 @@ def bench(
     json_file: JsonFile = None,
 ) -> None:
     """Measure load, first run, warm latency and memory in a fresh process."""
-    from edgestep.harness.latency import artifact_job, compare_interleaved, measure_latency
-    from edgestep.harness.lines import text_from_latency, text_from_ratio
+    from edgestep.harness.latency.measure import artifact_job, compare_interleaved, measure_latency
+    from edgestep.harness.reporting.lines import text_from_latency, text_from_ratio
 
     if against is None:
         measured = [(artifact, measure_latency(artifact, runtime=runtime, threads=threads, tell=teller()))]
@@ -305,8 +305,8 @@ def report(
     out: Annotated[Path, typer.Option("--out", help="The report.html to write.")],
 ) -> None:
     """Write report.html from what was measured."""
-    from edgestep.harness.merge import merged_results
-    from edgestep.harness.report import write_report
+    from edgestep.harness.reporting.merge import merged_results
+    from edgestep.harness.reporting.report import write_report
 
     write_report(merged_results(results, out.parent), out, tell=teller())
     print(out)
@@ -372,7 +372,7 @@ app.command()(schema)
 def _with_cases(bundle: Any, cases: int | None, checkpoint: str | None, tell: Any) -> Any:
     if cases is None:
         return bundle
-    from edgestep.harness.more_cases import with_more_cases
+    from edgestep.harness.reference.more_cases import with_more_cases
     from edgestep.source_options import OPTIONS, source_from_options
 
     said = {name: default for name, (_, default) in OPTIONS.items()}

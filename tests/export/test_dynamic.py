@@ -8,7 +8,7 @@ from edgestep.export.recipe.contract import contract_from_checkpoint
 from edgestep.export.run import export
 from edgestep.export.source.checkpoint import open_source
 from edgestep.export.source.source import Source
-from edgestep.harness.torch_one_step import TorchOneStep
+from edgestep.harness.reference.torch_one_step import TorchOneStep
 from edgestep.runtimes.drawing import Drawer
 from tests.families import FAMILIES
 

@@ -9,7 +9,7 @@ import torch
 from edgestep.artifact import OneStep
 from edgestep.export.recipe.contract import contract_from_checkpoint
 from edgestep.export.source.checkpoint import open_source
-from edgestep.harness.torch_one_step import TorchOneStep
+from edgestep.harness.reference.torch_one_step import TorchOneStep
 from tests.families import FAMILIES, FamilyCase, network
 from tests.family_transformers import human_instruction
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from edgestep.harness.bundle import Reference, read_reference
-from edgestep.harness.reference import record_reference
-from edgestep.harness.torch_one_step import TorchOneStep
+from edgestep.harness.reference.bundle import Reference, read_reference
+from edgestep.harness.reference.record import record_reference
+from edgestep.harness.reference.torch_one_step import TorchOneStep
 from tests.harness.mutants.good import Emoji
 
 PROMPTS = ("a red heart", "grinning face", "cat face", "green apple")

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgestep.harness.bundle import Reference, ReferenceCase
+from edgestep.harness.reference.bundle import Reference, ReferenceCase
 from edgestep.runtimes.drawing import Drawer, Drawing
 
 

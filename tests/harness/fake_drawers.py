@@ -18,7 +18,7 @@ class Faithful:
         self.drawn = 0
 
     def load(self) -> None:
-        from edgestep.harness.bundle import read_reference
+        from edgestep.harness.reference.bundle import read_reference
 
         print("loading")
         os.write(1, b"{broken json\n")

@@ -15,12 +15,13 @@ from edgestep.export.graph.graphs import Graphs
 from edgestep.export.recipe.contract import contract_from_checkpoint
 from edgestep.export.run import export
 from edgestep.export.source.checkpoint import open_source, sha256_with_vae
-from edgestep.harness import drawn_apart, parity
-from edgestep.harness.bundle import read_reference
-from edgestep.harness.judge import PICTURE_GATES
-from edgestep.harness.lines import text_from_parity
-from edgestep.harness.parity import check_parity
-from edgestep.harness.reference import record_reference
+from edgestep.harness.parity import check as parity
+from edgestep.harness.parity import drawn_apart
+from edgestep.harness.parity.check import check_parity
+from edgestep.harness.parity.judge import PICTURE_GATES
+from edgestep.harness.reference.bundle import read_reference
+from edgestep.harness.reference.record import record_reference
+from edgestep.harness.reporting.lines import text_from_parity
 from tests.families import FAMILIES
 from tests.harness.conftest import PROMPTS
 from tests.harness.drawn_here import drawn_here
@@ -165,9 +166,9 @@ def test_the_command_ends_well_unless_a_gate_fails(monkeypatch, capsys, made, sc
 
 def test_the_report_calls_it_an_approximation(made):
     from edgestep.harness.machine import machine_here
-    from edgestep.harness.report import notes_for
+    from edgestep.harness.reporting.report import notes_for
+    from edgestep.harness.reporting.summary import rows_from_results
     from edgestep.harness.results import ArtifactResult, ParityResult, Results
-    from edgestep.harness.summary import rows_from_results
 
     result = check_parity(made.split, read_reference(made.vae_bundle), threads=1)
     plain = ParityResult("unchecked", reason="not run here")

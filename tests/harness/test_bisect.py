@@ -14,14 +14,14 @@ import torch
 from onnx import numpy_helper
 
 from edgestep.artifact import BadInput, files_in, read_artifact, write_manifest
-from edgestep.harness.bisect import bisect_artifact
-from edgestep.harness.bisect_results import Bisected, TapError
-from edgestep.harness.bundle import read_reference
-from edgestep.harness.keep_list import keep_list
-from edgestep.harness.measures import sqnr_db
-from edgestep.harness.schema import schema_named
-from edgestep.harness.taps import read_taps
-from edgestep.harness.torch_one_step import TorchOneStep
+from edgestep.harness.bisection.bisect import bisect_artifact
+from edgestep.harness.bisection.keep_list import keep_list
+from edgestep.harness.bisection.results import Bisected, TapError
+from edgestep.harness.ci.schema import schema_named
+from edgestep.harness.parity.measures import sqnr_db
+from edgestep.harness.reference.bundle import read_reference
+from edgestep.harness.reference.taps import read_taps
+from edgestep.harness.reference.torch_one_step import TorchOneStep
 from edgestep.quantize.run import quantize
 from edgestep.runtimes.drawing import Drawer
 from tests.harness.test_taps import bundle_with_taps, tensor

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from edgestep.harness.bisect import bisect_artifact
-from edgestep.harness.bundle import Reference, read_reference
-from edgestep.harness.prompts import PROMPTS
-from edgestep.harness.taps import Taps, read_taps, write_taps
-from edgestep.harness.torch_one_step import TorchOneStep
-from edgestep.harness.torch_taps import record_taps
+from edgestep.harness.bisection.bisect import bisect_artifact
+from edgestep.harness.reference.bundle import Reference, read_reference
+from edgestep.harness.reference.prompts import PROMPTS
+from edgestep.harness.reference.taps import Taps, read_taps, write_taps
+from edgestep.harness.reference.torch_one_step import TorchOneStep
+from edgestep.harness.reference.torch_taps import record_taps
 from edgestep.quantize.run import quantize
 from edgestep.ship.calibration import CALIBRATION_PROMPTS, calibration_from_prompts
 from tests.harness.bisect_mutants import DAMAGES

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from edgestep.artifact import BadInput
-from edgestep.harness.compare import compare_results
-from edgestep.harness.comparison import Comparison, Margins
-from edgestep.harness.comparison_text import markdown_from_comparison, text_from_comparison
+from edgestep.harness.ci.compare import compare_results
+from edgestep.harness.ci.comparison import Comparison, Margins
+from edgestep.harness.ci.comparison_text import markdown_from_comparison, text_from_comparison
 from edgestep.harness.plain import plain_from
 from edgestep.harness.results import ArtifactResult, GateResult, ParityResult, Results
 from tests.harness.made_up import MACHINE, made_artifact, made_latency, made_results

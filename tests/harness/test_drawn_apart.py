@@ -12,9 +12,9 @@ import pytest
 
 from edgestep.artifact import read_artifact
 from edgestep.export.source.source import Source
-from edgestep.harness import drawn_apart
-from edgestep.harness.markdown import markdown_from_results
-from edgestep.harness.parity import draw_and_check
+from edgestep.harness.parity import drawn_apart
+from edgestep.harness.parity.check import draw_and_check
+from edgestep.harness.reporting.markdown import markdown_from_results
 from edgestep.ship import run
 from edgestep.ship.plan import Job
 from edgestep.ship.run import ShipRequest
@@ -104,7 +104,7 @@ def test_a_runner_of_another_package_is_not_there(checked):
 
 def test_the_command_ends_with_1_and_one_line_where_the_runtime_dies(split_folder, bundle_folder):
     code = (
-        "import sys; from edgestep.harness import drawn_apart\n"
+        "import sys; from edgestep.harness.parity import drawn_apart\n"
         "drawn_apart.RUNNER = 'tests.harness.fake_drawers:Segfaults'\n"
         f"sys.argv = ['edgestep', 'parity', {str(split_folder)!r}, '--reference', {str(bundle_folder)!r}]\n"
         "from edgestep.cli import main; main()"

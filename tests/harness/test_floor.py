@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from edgestep.harness.floor import floor_texts, hold_against_floor, noise_of
-from edgestep.harness.gates import IMAGE_PSNR, IMAGE_SSIM, NOISE_SENSITIVITY, X0_SQNR, Gate
-from edgestep.harness.judge import verdict_of
-from edgestep.harness.worst import result_from_values
+from edgestep.harness.parity.floor import floor_texts, hold_against_floor, noise_of
+from edgestep.harness.parity.gates import IMAGE_PSNR, IMAGE_SSIM, NOISE_SENSITIVITY, X0_SQNR, Gate
+from edgestep.harness.parity.judge import verdict_of
+from edgestep.harness.parity.worst import result_from_values
 
 
 def _held(gate: Gate, value: float, floor: dict[str, float], scheme: str = "fp32"):

@@ -3,8 +3,8 @@
 import pytest
 
 from edgestep.artifact import BadInput
-from edgestep.harness.gate_overrides import override_gates
-from edgestep.harness.gates import IMAGE_PSNR, PROMPT_SENSITIVITY, Gate, gates_for
+from edgestep.harness.parity.gate_overrides import override_gates
+from edgestep.harness.parity.gates import IMAGE_PSNR, PROMPT_SENSITIVITY, Gate, gates_for
 
 GATES = gates_for("fp32", 1.0)
 

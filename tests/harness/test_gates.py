@@ -5,7 +5,7 @@ import math
 import pytest
 
 from edgestep.artifact import BadInput
-from edgestep.harness.gates import (
+from edgestep.harness.parity.gates import (
     IMAGE_PSNR,
     IMAGE_SSIM,
     NOISE_SENSITIVITY,

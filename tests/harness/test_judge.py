@@ -6,8 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgestep.harness.bundle import ReferenceCase
-from edgestep.harness.gates import (
+from edgestep.harness.parity.gates import (
     DECODER_PSNR,
     EMBEDDINGS_SQNR,
     FINITE,
@@ -20,7 +19,8 @@ from edgestep.harness.gates import (
     X0_SQNR,
     gates_for,
 )
-from edgestep.harness.judge import judge, verdict_of
+from edgestep.harness.parity.judge import judge, verdict_of
+from edgestep.harness.reference.bundle import ReferenceCase
 from edgestep.harness.results import GateResult
 from edgestep.runtimes.drawing import Drawing
 

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from edgestep.harness.junit import junit_from_results
+from edgestep.harness.ci.junit import junit_from_results
 from edgestep.harness.results import CaseFigure, CasePicture, GateResult, ParityResult, Results
 from tests.harness.made_up import made_artifact, made_results
 

@@ -12,8 +12,8 @@ import pytest
 
 from edgestep.artifact import BadInput
 from edgestep.export.source.source import Source
-from edgestep.harness import latency
-from edgestep.harness.latency import (
+from edgestep.harness.latency import measure as latency
+from edgestep.harness.latency.measure import (
     Budget,
     artifact_job,
     compare_interleaved,
@@ -22,7 +22,7 @@ from edgestep.harness.latency import (
     measure_latency,
     teacher_job,
 )
-from edgestep.harness.memory import PeakMemory, anonymous_bytes, peak_resident_bytes
+from edgestep.harness.latency.memory import PeakMemory, anonymous_bytes, peak_resident_bytes
 from edgestep.harness.results import LatencyResult
 from edgestep.harness.statistics import median_interval, quantiles, ratio_interval
 from edgestep.harness.worker_process import Job, WorkerProcess
@@ -153,8 +153,8 @@ def test_an_artifact_is_measured_by_component(split_folder):
 def test_measuring_an_artifact_imports_no_torch(fused_folder):
     code = f"""
 import sys
-from edgestep.harness.timed_artifact import ArtifactRunner
-import edgestep.harness.latency
+from edgestep.harness.latency.timed_artifact import ArtifactRunner
+import edgestep.harness.latency.measure
 runner = ArtifactRunner({str(fused_folder)!r}, "onnxruntime", 1)
 runner.imports(); runner.load()
 assert set(runner.draw()) == {{"generator", "rest"}}
@@ -181,7 +181,7 @@ def test_torch_and_the_teacher_are_compared_in_one_run(tiny):
 def test_the_teacher_samples_what_the_pipeline_of_diffusers_samples(tiny):
     import torch
 
-    from edgestep.harness.timed_torch import GUIDANCE, PROMPT, TeacherRunner
+    from edgestep.harness.latency.timed_torch import GUIDANCE, PROMPT, TeacherRunner
 
     runner = TeacherRunner({"folder": str(tiny)}, torch.get_num_threads(), steps=4)
     runner.imports()
@@ -229,7 +229,7 @@ def test_peak_memory_sees_what_was_freed():
 
 
 def test_without_proc_memory_says_so(monkeypatch, tmp_path):
-    from edgestep.harness import memory
+    from edgestep.harness.latency import memory
 
     monkeypatch.setattr(memory, "STATUS", tmp_path / "none")
     with PeakMemory() as peak:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgestep.harness.lines import text_from_latency, text_from_parity, text_from_ratio
+from edgestep.harness.reporting.lines import text_from_latency, text_from_parity, text_from_ratio
 from edgestep.harness.results import GateResult, LatencyResult, ParityResult, Ratio
 
 LATENCY = LatencyResult("real", 0.1, 0.02, 0.00701, 0.008, 0.009, (0.0069, 0.0073), threads=2)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from edgestep.harness.markdown_gates import markdown_with_gates
+from edgestep.harness.reporting.markdown_gates import markdown_with_gates
 from edgestep.harness.results import GateResult, ParityResult
 from tests.harness.made_up import made_artifact, made_results
 

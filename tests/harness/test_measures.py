@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from edgestep.harness.measures import (
+from edgestep.harness.parity.measures import (
     MAX_DECIBELS,
     cosine,
     psnr_db,

@@ -7,9 +7,9 @@ import pytest
 
 from edgestep.artifact import BadInput
 from edgestep.export.source.source import Source
-from edgestep.harness.bundle import Reference
-from edgestep.harness.more_cases import with_more_cases
-from edgestep.harness.parity import check_parity
+from edgestep.harness.parity.check import check_parity
+from edgestep.harness.reference.bundle import Reference
+from edgestep.harness.reference.more_cases import with_more_cases
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from edgestep.artifact import read_artifact
-from edgestep.harness.gates import gates_for
-from edgestep.harness.parity import draw_and_check
+from edgestep.harness.parity.check import draw_and_check
+from edgestep.harness.parity.gates import gates_for
 from tests.harness.mutants.catalogue import CASES, MUTANTS
 from tests.harness.mutants.formula import TIMESTEP, alpha_bar, time_biases
 from tests.harness.mutants.good import EMOJI

@@ -8,12 +8,12 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from edgestep.artifact import BadInput
-from edgestep.harness.compare import compare_results
-from edgestep.harness.markdown_gates import markdown_with_gates
+from edgestep.harness.ci.compare import compare_results
+from edgestep.harness.ci.schema import schema_named
 from edgestep.harness.plain import plain_from
-from edgestep.harness.report import write_report
+from edgestep.harness.reporting.markdown_gates import markdown_with_gates
+from edgestep.harness.reporting.report import write_report
 from edgestep.harness.results import READABLE_VERSIONS, REPORT_VERSION, Results, read_results
-from edgestep.harness.schema import schema_named
 
 FOLDER = Path(__file__).parent / "old_results"
 FILES = sorted(FOLDER.glob("report-v*.json"))

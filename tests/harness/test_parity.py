@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from edgestep.artifact import MANIFEST, BadInput, sha256_of_file
-from edgestep.harness import parity, same_model
-from edgestep.harness.gates import IMAGE_PSNR, X0_SQNR
-from edgestep.harness.judge import FUSED_ABSENT
-from edgestep.harness.lines import text_from_parity
-from edgestep.harness.parity import check_parity, draw_and_check
+from edgestep.harness.parity import check as parity
+from edgestep.harness.parity.check import check_parity, draw_and_check
+from edgestep.harness.parity.gates import IMAGE_PSNR, X0_SQNR
+from edgestep.harness.parity.judge import FUSED_ABSENT
+from edgestep.harness.reference import same_model
+from edgestep.harness.reporting.lines import text_from_parity
 from edgestep.harness.results import ParityResult
 from edgestep.runtimes.drawing import Drawer, Drawing
 from tests.harness.drawn_here import drawn_here

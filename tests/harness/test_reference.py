@@ -12,13 +12,12 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from edgestep.artifact import BadInput, sha256_of_file
-from edgestep.harness import fingerprint, measured_floor
-from edgestep.harness import reference as record
-from edgestep.harness.bundle import INDEX, TENSORS, read_reference, write_bundle
-from edgestep.harness.measured_floor import HALF_CASES
-from edgestep.harness.prompts import PROMPTS, prompts_for
-from edgestep.harness.reference import case_plan, noise_numbered, record_reference
-from edgestep.harness.torch_one_step import check_device
+from edgestep.harness.reference import fingerprint, measured_floor, record
+from edgestep.harness.reference.bundle import INDEX, TENSORS, read_reference, write_bundle
+from edgestep.harness.reference.measured_floor import HALF_CASES
+from edgestep.harness.reference.prompts import PROMPTS, prompts_for
+from edgestep.harness.reference.record import case_plan, noise_numbered, record_reference
+from edgestep.harness.reference.torch_one_step import check_device
 
 
 def test_cases_are_what_the_pipeline_of_diffusers_draws(torch_tiny, reference):
@@ -300,8 +299,8 @@ def test_missing_and_truncated_files_are_bad_input(bundle_folder, tmp_path):
 
 def test_reading_needs_no_torch(bundle_folder):
     code = (
-        "import sys; from pathlib import Path; from edgestep.harness.bundle import read_reference; "
+        "import sys; from pathlib import Path; from edgestep.harness.reference.bundle import read_reference; "
         f"read_reference(Path({str(bundle_folder)!r})); "
-        "import edgestep.harness.reference; assert 'torch' not in sys.modules and 'diffusers' not in sys.modules"
+        "import edgestep.harness.reference.record; assert 'torch' not in sys.modules and 'diffusers' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

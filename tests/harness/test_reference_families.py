@@ -8,10 +8,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from edgestep.artifact import BadInput, sha256_of_file
-from edgestep.harness import reference as recording
-from edgestep.harness.bundle import INDEX, TENSORS, read_reference
-from edgestep.harness.reference import more_noise_numbered, record_reference
-from edgestep.harness.torch_one_step import TorchOneStep
+from edgestep.harness.reference import record as recording
+from edgestep.harness.reference.bundle import INDEX, TENSORS, read_reference
+from edgestep.harness.reference.record import more_noise_numbered, record_reference
+from edgestep.harness.reference.torch_one_step import TorchOneStep
 from tests.families import FAMILIES
 
 PROMPTS = ("a red heart", "a green apple")

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from edgestep.artifact import BadInput
-from edgestep.harness.report import command_for, html_from_results, reference_name, shortened, write_report
+from edgestep.harness.reporting.report import command_for, html_from_results, reference_name, shortened, write_report
 from edgestep.harness.results import GateResult, ParityResult, Ratio, read_results, write_results
 from tests.harness.made_up import MACHINE, PROMPTS, TEACHER, made_artifact, made_latency, made_results, with_pictures
 

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import pytest
 
-from edgestep.harness.report import write_report
+from edgestep.harness.reporting.report import write_report
 from tests.harness.made_up import PROMPTS, made_results, with_pictures
 
 ARGUMENTS = [
@@ -75,7 +75,7 @@ def test_no_text_of_a_plot_leaves_the_page(browser, hard_page):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_colours_of_text_have_contrast_aa(scheme):
     """WCAG 2 asks for 4.5 : 1 between text and what is behind it."""
-    css = (files("edgestep.harness") / "templates" / "report.css").read_text()
+    css = (files("edgestep.harness.reporting") / "templates" / "report.css").read_text()
     roots = re.findall(r":root \{(.*?)\}", css, re.S)
     colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", roots[0] if scheme == "light" else roots[1]))
     pairs = [(ink, back) for ink in ("ink", "quiet", "good", "bad", "doubt") for back in ("paper", "raised")]

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from edgestep.harness import figures
-from edgestep.harness.measures import psnr_db, unit_from_picture
-from edgestep.harness.picture_data import WIDEST, data_uri, difference_of, psnr_of
+from edgestep.harness.parity.measures import psnr_db, unit_from_picture
+from edgestep.harness.reporting.picture_data import WIDEST, data_uri, difference_of, psnr_of
 
 
 @pytest.mark.parametrize(

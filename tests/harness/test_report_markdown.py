@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from edgestep.harness.markdown import escape, markdown_from_results
+from edgestep.harness.reporting.markdown import escape, markdown_from_results
+from edgestep.harness.reporting.summary import COLUMNS
+from edgestep.harness.reporting.terminal import table_from_results
 from edgestep.harness.results import ParityResult
-from edgestep.harness.summary import COLUMNS
-from edgestep.harness.terminal import table_from_results
 from tests.harness.made_up import made_artifact, made_latency, made_results
 
 

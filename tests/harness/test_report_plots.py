@@ -7,10 +7,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from edgestep.harness.plots import components_plot, latency_plot, quality_plot, speedup_plot
+from edgestep.harness.reporting.plots import components_plot, latency_plot, quality_plot, speedup_plot
+from edgestep.harness.reporting.summary import best_speedup, rows_from_results
+from edgestep.harness.reporting.svg import ticks_of_linear_axis, ticks_of_log_axis
 from edgestep.harness.results import GateResult
-from edgestep.harness.summary import best_speedup, rows_from_results
-from edgestep.harness.svg import ticks_of_linear_axis, ticks_of_log_axis
 from tests.harness.made_up import EAGER, TEACHER, made_latency, made_results
 
 

@@ -11,11 +11,11 @@ from jsonschema import Draft202012Validator
 
 from edgestep.artifact import BadInput
 from edgestep.cli import parity
-from edgestep.harness.bundle import INDEX
-from edgestep.harness.compare import compare_results
+from edgestep.harness.ci.compare import compare_results
+from edgestep.harness.ci.schema import PROMISED, SCHEMAS, schema_named
 from edgestep.harness.plain import plain_from
+from edgestep.harness.reference.bundle import INDEX
 from edgestep.harness.results import LatencyResult, Results
-from edgestep.harness.schema import PROMISED, SCHEMAS, schema_named
 from tests.harness.made_up import made_results
 
 DOCS = Path(__file__).parents[2] / "docs" / "schemas"

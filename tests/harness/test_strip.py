@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from edgestep.harness.parity import CheckedPictures
+from edgestep.harness.parity.check import CheckedPictures
+from edgestep.harness.reporting.strip import strip_from_parity, worst_cases
 from edgestep.harness.results import GateResult, ParityResult
-from edgestep.harness.strip import strip_from_parity, worst_cases
 
 
 def _checked(side: int, errors: list[int], named: str = "", prompt: str = "a red heart"):

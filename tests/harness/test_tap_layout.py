@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edgestep.harness.tap_layout import fits, laid_out
+from edgestep.harness.bisection.tap_layout import fits, laid_out
 
 PICTURE = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)
 

@@ -1,7 +1,7 @@
 """Which value is which tap, on graphs written by hand: what is ambiguous or folded is told, never guessed."""
 
-from edgestep.harness.segments import segments_of
-from edgestep.harness.tap_places import (
+from edgestep.harness.bisection.segments import segments_of
+from edgestep.harness.bisection.tap_places import (
     FOLDED,
     GRAPH_INPUT,
     NO_NAME,
@@ -12,7 +12,7 @@ from edgestep.harness.tap_places import (
     Place,
     place_taps,
 )
-from edgestep.harness.taps import Tap
+from edgestep.harness.reference.taps import Tap
 from edgestep.runtimes.probe import GraphNode, GraphView, constants_of
 
 SHAPE = (1, 8, 4, 4)

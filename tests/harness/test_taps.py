@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from edgestep.artifact import BadInput
-from edgestep.harness.bundle import Reference, read_reference
-from edgestep.harness.taps import INDEX, TENSORS, Taps, read_taps, write_taps
-from edgestep.harness.torch_one_step import TorchOneStep
-from edgestep.harness.torch_taps import record_taps
+from edgestep.harness.reference.bundle import Reference, read_reference
+from edgestep.harness.reference.taps import INDEX, TENSORS, Taps, read_taps, write_taps
+from edgestep.harness.reference.torch_one_step import TorchOneStep
+from edgestep.harness.reference.torch_taps import record_taps
 
 
 def bundle_with_taps(folder: Path, bundle: Path, model: TorchOneStep, cases: int = 2) -> Path:

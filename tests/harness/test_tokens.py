@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from edgestep.artifact import read_artifact
-from edgestep.harness.bundle import Reference
-from edgestep.harness.gates import PROMPT_IDS
-from edgestep.harness.tokens import judge_prompts
+from edgestep.harness.parity.gates import PROMPT_IDS
+from edgestep.harness.parity.tokens import judge_prompts
+from edgestep.harness.reference.bundle import Reference
 
 
 @pytest.fixture

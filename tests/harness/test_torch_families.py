@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from edgestep.artifact import BadInput, NextStep
-from edgestep.harness.torch_one_step import TorchOneStep
+from edgestep.harness.reference.torch_one_step import TorchOneStep
 from tests.families import FAMILIES
 
 PROMPT = "A photo of a Cat, on the moon!"

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from edgestep.artifact import MANIFEST, BadInput
-from edgestep.harness.bundle import read_reference
-from edgestep.harness.parity import check_parity
+from edgestep.harness.parity.check import check_parity
+from edgestep.harness.reference.bundle import read_reference
 from edgestep.pytest_plugin import assert_parity
 from tests.pytest_plugin.conftest import edited
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgestep.harness.bundle import read_reference
+from edgestep.harness.reference.bundle import read_reference
 from edgestep.harness.results import Results, read_results
 from tests.pytest_plugin.conftest import edited
 

@@ -7,7 +7,7 @@ gets as many digits as it needs to stand on the side where it is.
 import math
 import re
 
-from edgestep.harness.gates import (
+from edgestep.harness.parity.gates import (
     DECODER_PSNR,
     EMBEDDINGS_COSINE,
     EMBEDDINGS_SQNR,
@@ -20,7 +20,7 @@ from edgestep.harness.gates import (
     X0_COSINE,
     X0_SQNR,
 )
-from edgestep.harness.measures import MAX_DECIBELS
+from edgestep.harness.parity.measures import MAX_DECIBELS
 from edgestep.harness.results import GateResult
 
 MEASURE_NAMES = {

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-WORKER = "edgestep.harness.latency_worker"
+WORKER = "edgestep.harness.latency.latency_worker"
 KILLED = 9
 """SIGKILL, which not every system's signal module has."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edgestep.artifact import BadInput
 
 if TYPE_CHECKING:
-    from edgestep.harness.bundle import Reference
+    from edgestep.harness.reference.bundle import Reference
     from edgestep.harness.results import ParityResult
 
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgestep.artifact import BadInput, read_artifact
-from edgestep.harness.bundle import Reference, read_reference
-from edgestep.harness.drawn_apart import TIMEOUT_S
-from edgestep.harness.parity import CheckedPictures, draw_and_check
+from edgestep.harness.parity.check import CheckedPictures, draw_and_check
+from edgestep.harness.parity.drawn_apart import TIMEOUT_S
+from edgestep.harness.reference.bundle import Reference, read_reference
+from edgestep.harness.reporting.strip import strip_from_parity
 from edgestep.harness.results import FAILED, PASSED, UNCHECKED, ParityResult
-from edgestep.harness.strip import strip_from_parity
 from edgestep.pytest_plugin.message import message_from_parity
 from edgestep.pytest_plugin.recorder import Recorder, current_recorder
 from edgestep.pytest_plugin.seen import seen_from_parity

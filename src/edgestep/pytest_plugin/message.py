@@ -1,8 +1,8 @@
 """A parity result that is no pass -> the text of the AssertionError: what does not hold, every gate, the pictures."""
 
 from edgestep.harness.figures import limit_text, measure_name, measure_text
+from edgestep.harness.reporting.summary import VERDICT_WORDS
 from edgestep.harness.results import FAILED, UNCHECKED, UNDECIDED, GateResult, ParityResult
-from edgestep.harness.summary import VERDICT_WORDS
 
 HEADS = ("measure", "worst", "limit", "case", "passed")
 WORDS = {"passed": "yes", "failed": "NO"}

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from edgestep.artifact import OneStep, read_artifact
-from edgestep.harness.bundle import Reference
 from edgestep.harness.machine import Machine
-from edgestep.harness.parity import CheckedPictures
+from edgestep.harness.parity.check import CheckedPictures
 from edgestep.harness.plain import plain_from
+from edgestep.harness.reference.bundle import Reference
 from edgestep.harness.results import ArtifactResult, CasePicture
 from edgestep.runtimes.picture import write_picture
 

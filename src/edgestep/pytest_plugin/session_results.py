@@ -13,7 +13,7 @@ from typing import Any
 from edgestep.artifact import tool_versions
 from edgestep.harness.machine import machine_here
 from edgestep.harness.plain import from_plain
-from edgestep.harness.report import write_report
+from edgestep.harness.reporting.report import write_report
 from edgestep.harness.results import ArtifactResult, CasePicture, Results, write_results
 from edgestep.pytest_plugin.seen import Seen
 

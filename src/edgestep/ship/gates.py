@@ -1,6 +1,6 @@
 """A parity result -> what the artifact's card says of it."""
 
-from edgestep.harness.lines import text_from_parity
+from edgestep.harness.reporting.lines import text_from_parity
 from edgestep.harness.results import ParityResult
 
 

@@ -13,12 +13,12 @@ from edgestep.export.recipe.contract import contract_from_checkpoint
 from edgestep.export.run import export, export_key
 from edgestep.export.source.checkpoint import Checkpoint, open_source
 from edgestep.export.source.source import Source
-from edgestep.harness.bundle import Reference, read_reference
 from edgestep.harness.machine import machine_here
-from edgestep.harness.parity import draw_and_check
-from edgestep.harness.prompts import prompts_for
-from edgestep.harness.reference import record_reference
-from edgestep.harness.report import write_report
+from edgestep.harness.parity.check import draw_and_check
+from edgestep.harness.reference.bundle import Reference, read_reference
+from edgestep.harness.reference.prompts import prompts_for
+from edgestep.harness.reference.record import record_reference
+from edgestep.harness.reporting.report import write_report
 from edgestep.harness.results import (
     ArtifactResult,
     CasePicture,

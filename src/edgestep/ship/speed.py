@@ -7,7 +7,7 @@ from pathlib import Path
 from edgestep import __version__
 from edgestep.artifact import Artifact, OneStep, sha256_of_json
 from edgestep.export.source.source import Source
-from edgestep.harness.latency import (
+from edgestep.harness.latency.measure import (
     artifact_job,
     compare_interleaved,
     eager_job,

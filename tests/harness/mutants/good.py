@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import edgestep
-from edgestep.harness.bundle import Reference
-from edgestep.harness.reference import record_reference
+from edgestep.harness.reference.bundle import Reference
+from edgestep.harness.reference.record import record_reference
 from edgestep.runtimes.drawing import Drawing
 from tests.harness.mutants.mutant import FUSED, OPENVINO, SPLIT
 from tests.harness.mutants.outcome import drawings_of

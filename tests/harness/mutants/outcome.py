@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from edgestep.artifact import BadInput, read_artifact
-from edgestep.harness.bundle import Reference
-from edgestep.harness.drawn_artifact import ArtifactDrawer
-from edgestep.harness.gates import IMAGE_PSNR, IMAGE_SSIM, X0_SQNR, gates_for
-from edgestep.harness.parity import check_drawings, gates_of
+from edgestep.harness.parity.check import check_drawings, gates_of
+from edgestep.harness.parity.drawn_artifact import ArtifactDrawer
+from edgestep.harness.parity.gates import IMAGE_PSNR, IMAGE_SSIM, X0_SQNR, gates_for
+from edgestep.harness.parity.tokens import judge_prompts
+from edgestep.harness.reference.bundle import Reference
 from edgestep.harness.results import GateResult
-from edgestep.harness.tokens import judge_prompts
 from edgestep.runtimes.drawing import Drawing
 from edgestep.runtimes.registry import runtime_for
 

@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from edgestep.harness.figures import measure_name
-from edgestep.harness.gates import LIMITS, Limits
+from edgestep.harness.parity.gates import LIMITS, Limits
 from tests.harness.mutants.catalogue import CASES, MUTANTS
 from tests.harness.mutants.good import CASES as NUMBER
 from tests.harness.mutants.good import Emoji, scratch_emoji
@@ -31,9 +31,9 @@ COLUMNS = {
 HEAD = """# The gates, and what they catch
 
 `edgestep parity` fails an artifact whose worst case is outside one of these limits; {dash} is reported only. The limits
-stand in one table, `edgestep/harness/gates.py`. Beside them every artifact must turn the bundle's prompts into the
-bundle's ids with its own tokenizer, give the right shapes, no value that is not finite, and no constant tensor where
-the reference has none.
+stand in one table, `edgestep/harness/parity/gates.py`. Beside them every artifact must turn the bundle's prompts into
+the bundle's ids with its own tokenizer, give the right shapes, no value that is not finite, and no constant tensor
+where the reference has none.
 
 {limits}
 

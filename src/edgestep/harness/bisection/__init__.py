@@ -1,0 +1,1 @@
+"""The module at which an artifact leaves PyTorch."""

@@ -1,0 +1,1 @@
+"""An artifact's pictures against a bundle's, by gates."""

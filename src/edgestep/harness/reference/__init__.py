@@ -1,0 +1,1 @@
+"""What PyTorch drew, recorded once: bundles, floors, taps."""
