@@ -31,7 +31,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__d
 ArtifactFolder = Annotated[Path, typer.Argument(help="An artifact folder: one with edgestep.json.")]
 Out = Annotated[Path, typer.Option("--out", help="Where to write; new or empty.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file as JSON.")]
-Runtime = Annotated[str | None, typer.Option(help="onnxruntime or openvino; the artifact's own by default.")]
+Runtime = Annotated[
+    str | None, typer.Option(help="onnxruntime, onnxruntime-cuda or openvino; the artifact's own by default.")
+]
 Reference = Annotated[Path, typer.Option("--reference", help="A reference bundle: see 'edgestep reference'.")]
 Prompts = Annotated[Path | None, typer.Option(help="A text file, one prompt a line; a built-in list by default.")]
 

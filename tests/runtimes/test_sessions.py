@@ -3,20 +3,24 @@
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from edgestep.artifact import BadInput, TensorSpec
+from edgestep.runtimes.onnxruntime_bound import BoundRun
 from edgestep.runtimes.registry import SESSIONS, open_session, runtime_for_file
 from tests.runtimes.handmade import CHANNELS, SIDE, UNET, save_graph, save_outside_weights
 
-SUFFIX = {"onnxruntime": ".onnx", "openvino": ".xml"}
+SUFFIX = {"onnxruntime": ".onnx", "onnxruntime-cuda": ".onnx", "openvino": ".xml"}
 SAMPLE = TensorSpec("sample", "float32", (1, CHANNELS, SIDE, SIDE))
 EMBEDS = TensorSpec("encoder_hidden_states", "float32", (1, 6, 4))
 OUT = TensorSpec("out_sample", "float32", (1, CHANNELS, SIDE, SIDE))
 
 
-@pytest.fixture(params=SESSIONS)
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.cuda if "cuda" in name else ()) for name in SESSIONS])
 def runtime(request) -> str:
+    if "cuda" in request.param and "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        pytest.skip("no onnxruntime-gpu here")
     return request.param
 
 
@@ -75,15 +79,35 @@ def test_refuses_a_damaged_file_in_one_line(runtime, unet, damage):
 
 
 def test_refuses_options_that_do_not_exist(unet, runtime):
-    with pytest.raises(BadInput, match="expected one of onnxruntime, openvino"):
+    with pytest.raises(BadInput, match="expected one of onnxruntime, onnxruntime-cuda, openvino"):
         open_session("tensorrt", unet)
     with pytest.raises(BadInput, match="0 threads"):
         open_session(runtime, unet, threads=0)
 
 
-def test_never_falls_back_from_cuda_silently(tmp_path):
-    import onnxruntime
+def test_bound_runs_compute_what_runs_compute(tmp_path):
+    path, shape = tmp_path / "unet.onnx", (-1, *SAMPLE.shape[1:])
+    save_graph(
+        UNET,
+        [TensorSpec(spec.name, spec.dtype, (-1, *spec.shape[1:])) for spec in (SAMPLE, EMBEDS)],
+        [TensorSpec(OUT.name, OUT.dtype, shape)],
+        path,
+    )
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    bound, random = BoundRun(session, "cpu", ["out_sample"]), np.random.default_rng(0)
+    kept = []
+    for batch in (1, 1, 2, 1):  # a buffer filled again, one made anew for another size
+        given = {
+            spec.name: random.standard_normal((batch, *spec.shape[1:]), dtype=np.float32) for spec in (SAMPLE, EMBEDS)
+        }
+        out = bound.run(given)["out_sample"]
+        np.testing.assert_array_equal(out, session.run(None, given)[0])
+        kept.append((out, out.copy()))
+    for out, copy in kept:  # a later run does not write into what an earlier one returned
+        np.testing.assert_array_equal(out, copy)
 
+
+def test_never_falls_back_from_cuda_silently(tmp_path):
     path = tmp_path / "unet.onnx"
     save_graph(UNET, [SAMPLE, EMBEDS], [OUT], path)
     with pytest.raises(BadInput, match="expected one of cpu, cuda"):

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from edgestep.artifact import BadInput, TensorSpec
+from edgestep.runtimes.onnxruntime_bound import BoundRun
 
 PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
     "cpu": ("CPUExecutionProvider", {}),
@@ -69,11 +70,15 @@ class OnnxRuntimeSession:
             )
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
+        names = [spec.name for spec in self.outputs]
+        self._bound = BoundRun(self._session, device, names) if device != "cpu" else None
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run once; return every output by name. Feeds that the graph does not take are BadInput."""
         names = [spec.name for spec in self.outputs]
         try:
+            if self._bound is not None:
+                return self._bound.run(_fitting(feeds, self.inputs))
             values = self._session.run(names, dict(feeds))
         except Exception as error:
             if type(error).__name__ not in ("InvalidArgument", "ValueError"):
@@ -87,7 +92,7 @@ class OnnxRuntimeSession:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        del self._session
+        del self._bound, self._session
 
 
 def _provider(onnxruntime: Any, device: str) -> tuple[str, dict[str, str]]:
@@ -102,6 +107,19 @@ def _provider(onnxruntime: Any, device: str) -> tuple[str, dict[str, str]]:
     if device == "cuda" and hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()  # CUDA libraries that came as Python packages are on no search path
     return provider
+
+
+def _fitting(feeds: Mapping[str, np.ndarray], inputs: tuple[TensorSpec, ...]) -> Mapping[str, np.ndarray]:
+    """Return the feeds; ValueError where names, dtypes or shapes are others: a binding would keep what it held."""
+    fits = set(feeds) == {spec.name for spec in inputs} and all(
+        feeds[spec.name].dtype == spec.dtype
+        and len(feeds[spec.name].shape) == len(spec.shape)
+        and all(want in (-1, size) for size, want in zip(feeds[spec.name].shape, spec.shape, strict=True))
+        for spec in inputs
+    )
+    if not fits:
+        raise ValueError("names, types or shapes differ")
+    return feeds
 
 
 def _spec(node: Any) -> TensorSpec:

@@ -1,6 +1,7 @@
 """Runtime name -> Session, and which runtime opens what."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,16 @@ from edgestep.runtimes.session import Session
 
 SESSIONS: dict[str, Callable[..., Session]] = {
     "onnxruntime": OnnxRuntimeSession,
+    "onnxruntime-cuda": partial(OnnxRuntimeSession, device="cuda"),
     "openvino": OpenVINOSession,
 }
 """Runtime name -> what opens a file on it."""
 
 PROBES: dict[str, Callable[..., Probe]] = {"onnxruntime": OnnxProbe, "openvino": OpenVINOProbe}
 """Runtime name -> what opens a file on it to look into."""
+
+PACKAGES: dict[str, str] = {"onnxruntime": "onnxruntime", "onnxruntime-cuda": "onnxruntime", "openvino": "openvino"}
+"""Runtime name -> the package that is imported for it."""
 
 FORMATS: dict[str, str] = {"onnx": "onnxruntime", "openvino": "openvino"}
 """Artifact format -> the runtime that runs it here. A format that is missing here is converted only."""

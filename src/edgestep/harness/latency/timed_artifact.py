@@ -16,7 +16,9 @@ class ArtifactRunner:
 
     def imports(self) -> None:
         """Import the runtime, so that loading is timed without it."""
-        importlib.import_module(self.runtime)
+        from edgestep.runtimes.registry import PACKAGES
+
+        importlib.import_module(PACKAGES[self.runtime])
         importlib.import_module("edgestep.runtimes.drawing")
 
     def load(self) -> float | None:

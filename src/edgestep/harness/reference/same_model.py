@@ -4,9 +4,9 @@ import importlib.util
 
 from edgestep.artifact import Artifact, BadInput
 from edgestep.harness.reference.bundle import Reference
-from edgestep.runtimes.registry import FORMATS, SESSIONS
+from edgestep.runtimes.registry import FORMATS, PACKAGES, SESSIONS
 
-EXTRAS = {"onnxruntime": "edgestep", "openvino": "'edgestep[openvino]'"}
+EXTRAS = {"onnxruntime": "edgestep", "onnxruntime-cuda": "'edgestep[cuda]'", "openvino": "'edgestep[openvino]'"}
 """Runtime -> what brings it."""
 
 
@@ -39,6 +39,6 @@ def installed_runtime(artifact: Artifact, runtime: str | None) -> str:
     name = runtime or FORMATS.get(artifact.format, "")
     if name not in SESSIONS:
         raise BadInput(f"got runtime {name!r} for {artifact.format}; expected one of {', '.join(SESSIONS)}; choose one")
-    if importlib.util.find_spec(name) is None:
+    if importlib.util.find_spec(PACKAGES[name]) is None:
         raise BadInput(f"got no package {name}; expected it to run {artifact.name}; pip install {EXTRAS[name]}")
     return name
