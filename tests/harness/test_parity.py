@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from edgestep.artifact import MANIFEST, BadInput, sha256_of_file
@@ -37,6 +38,21 @@ def test_the_fused_artifact_passes_and_says_what_it_does_not_show(fused_folder, 
     assert (result.verdict, result.absent) == ("passed", FUSED_ABSENT)
     assert "no x0" in result.reason
     assert not {gate.measure for gate in result.gates} & set(FUSED_ABSENT)
+
+
+@pytest.mark.cuda
+def test_the_split_artifact_passes_on_cuda(split_folder, reference):
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        pytest.skip("no onnxruntime-gpu here")
+    result = check_parity(split_folder, reference, runtime="onnxruntime-cuda")
+    assert (result.verdict, result.reason, result.runtime) == ("passed", "", "onnxruntime-cuda")
+
+
+def test_cuda_that_is_not_there_is_no_pass(split_folder, reference):
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("onnxruntime-gpu is installed")
+    result = check_parity(split_folder, reference, runtime="onnxruntime-cuda")
+    assert result.verdict == "failed" and "edgestep[cuda]" in result.reason
 
 
 def _edited(folder: Path, to: Path, **changed) -> Path:
