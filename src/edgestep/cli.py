@@ -418,19 +418,10 @@ def _report_artifact(artifact: Artifact, out: Path, json_file: Path | None) -> N
 
 
 def _row(folder: Path, **measured: Any) -> Any:
-    from edgestep.harness.results import ArtifactResult
+    from edgestep.harness.results import result_from_artifact
 
     artifact = read_artifact(folder, verify=False)
-    return artifact.contract, ArtifactResult(
-        name=artifact.name,
-        target=artifact.target,
-        scheme=artifact.scheme,
-        layout=artifact.layout,
-        format=artifact.format,
-        bytes=artifact.bytes,
-        folder=str(folder),
-        **measured,
-    )
+    return artifact.contract, result_from_artifact(artifact, folder=str(folder), **measured)
 
 
 def _write_results(path: Path | None, rows: list[Any], ratios: tuple[Any, ...] = ()) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,6 +21,7 @@ from edgestep.harness.reporting.lines import text_from_parity
 from edgestep.harness.results import ParityResult
 from edgestep.runtimes.drawing import Drawer, Drawing
 from tests.harness.drawn_here import drawn_here
+from tests.harness.edited import edited
 
 
 def test_the_split_artifact_passes(split_folder, reference):
@@ -53,17 +53,6 @@ def test_cuda_that_is_not_there_is_no_pass(split_folder, reference):
         pytest.skip("onnxruntime-gpu is installed")
     result = check_parity(split_folder, reference, runtime="onnxruntime-cuda")
     assert result.verdict == "failed" and "edgestep[cuda]" in result.reason
-
-
-def _edited(folder: Path, to: Path, **changed) -> Path:
-    """Copy an artifact; change manifest keys, `contract__key` for one of the contract."""
-    shutil.copytree(folder, to)
-    manifest = json.loads((to / MANIFEST).read_text())
-    for key, value in changed.items():
-        at = manifest["contract"] if key.startswith("contract__") else manifest
-        at[key.removeprefix("contract__")] = value
-    (to / MANIFEST).write_text(json.dumps(manifest))
-    return to
 
 
 def _rehash(folder: Path, path: str) -> None:
@@ -142,7 +131,7 @@ def test_mutants_of_what_is_drawn_fail(monkeypatch, split_folder, reference, cha
 
 
 def test_a_dropped_latent_scale_fails(split_folder, reference, tmp_path):
-    folder = _edited(split_folder, tmp_path / "mutant", contract__latent_scale=1.0)
+    folder = edited(split_folder, tmp_path / "mutant", contract__latent_scale=1.0)
     result = check_parity(folder, reference, threads=1)
     assert result.verdict == "failed" and "image_psnr_db" in result.reason
 
@@ -169,7 +158,7 @@ def test_another_timestep_fails(monkeypatch, split_folder, reference, torch_tiny
 
 
 def test_a_truncated_weight_file_never_passes(split_folder, reference, tmp_path):
-    folder = _edited(split_folder, tmp_path / "mutant")
+    folder = edited(split_folder, tmp_path / "mutant")
     path = next(c["file"] for c in json.loads((folder / MANIFEST).read_text())["components"] if c["name"] == "unet")
     whole = (folder / path).read_bytes()
     (folder / path).write_bytes(whole[: len(whole) // 2])
@@ -181,7 +170,7 @@ def test_a_truncated_weight_file_never_passes(split_folder, reference, tmp_path)
 
 
 def test_core_ml_is_unchecked_and_says_why(split_folder, reference, tmp_path):
-    folder = _edited(split_folder, tmp_path / "mac", format="coreml", target="mac", scheme="fp16")
+    folder = edited(split_folder, tmp_path / "mac", format="coreml", target="mac", scheme="fp16")
     result = check_parity(folder, reference)
     assert result.verdict == "unchecked" and "does not run here" in result.reason
 
@@ -200,7 +189,7 @@ def test_core_ml_is_unchecked_and_says_why(split_folder, reference, tmp_path):
     ],
 )
 def test_what_does_not_fit_the_reference_is_bad_input(split_folder, reference, tmp_path, changed, match):
-    folder = _edited(split_folder, tmp_path / "other", **changed)
+    folder = edited(split_folder, tmp_path / "other", **changed)
     with pytest.raises(BadInput, match=match):
         check_parity(folder, reference)
 

@@ -1,16 +1,14 @@
 """Artifacts and bundles of the tiny checkpoint, and a suite that compares them."""
 
-import json
-import shutil
 from pathlib import Path
 
 import pytest
 
 import edgestep.pytest_plugin.comparison
 import edgestep.pytest_plugin.session_results  # pytester forgets what is first imported inside a session: not these  # noqa: F401
-from edgestep.artifact import MANIFEST
 from edgestep.harness.reference.record import record_reference
 from tests.harness.conftest import PROMPTS, artifacts, bundle_folder, fused_folder, split_folder  # noqa: F401
+from tests.harness.edited import edited
 
 SUITE = """
 from edgestep.pytest_plugin import assert_parity
@@ -25,17 +23,6 @@ def suite(pytester: pytest.Pytester) -> pytest.Pytester:
     """A folder with one test that asserts parity of what the options name."""
     pytester.makepyfile(test_suite=SUITE)
     return pytester
-
-
-def edited(folder: Path, to: Path, **changed) -> Path:
-    """Copy an artifact; change manifest keys, `contract__key` for one of the contract."""
-    shutil.copytree(folder, to)
-    manifest = json.loads((to / MANIFEST).read_text())
-    for key, value in changed.items():
-        at = manifest["contract"] if key.startswith("contract__") else manifest
-        at[key.removeprefix("contract__")] = value
-    (to / MANIFEST).write_text(json.dumps(manifest))
-    return to
 
 
 @pytest.fixture(scope="session")

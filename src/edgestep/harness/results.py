@@ -8,8 +8,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from edgestep.artifact import BadInput, OneStep
+from edgestep.artifact import Artifact, BadInput, OneStep
 from edgestep.harness.machine import Machine
 from edgestep.harness.plain import from_plain, plain_from
 from edgestep.harness.written import write_text
@@ -141,6 +142,19 @@ class ArtifactResult:
     latency: LatencyResult | None = None
     folder: str = ""
     pictures: tuple[str, ...] = ()
+
+
+def result_from_artifact(artifact: Artifact, **more: Any) -> ArtifactResult:
+    """Return the row of an artifact, named and sized as its manifest says; `more` are the row's other fields."""
+    return ArtifactResult(
+        name=artifact.name,
+        target=artifact.target,
+        scheme=artifact.scheme,
+        layout=artifact.layout,
+        format=artifact.format,
+        bytes=artifact.bytes,
+        **more,
+    )
 
 
 @dataclass(frozen=True)

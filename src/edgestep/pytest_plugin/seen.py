@@ -13,7 +13,7 @@ from edgestep.harness.machine import Machine
 from edgestep.harness.parity.check import CheckedPictures
 from edgestep.harness.plain import plain_from
 from edgestep.harness.reference.bundle import Reference
-from edgestep.harness.results import ArtifactResult, CasePicture
+from edgestep.harness.results import ArtifactResult, CasePicture, result_from_artifact
 from edgestep.runtimes.picture import write_picture
 
 
@@ -34,13 +34,8 @@ def seen_from_parity(
 ) -> dict[str, Any]:
     """Return a `Seen` as plain values; with `report`, write the pictures there under `name`."""
     artifact = read_artifact(folder, verify=False)
-    row = ArtifactResult(
-        name=artifact.name,
-        target=artifact.target,
-        scheme=artifact.scheme,
-        layout=artifact.layout,
-        format=artifact.format,
-        bytes=artifact.bytes,
+    row = result_from_artifact(
+        artifact,
         parity=checked.result,
         folder=str(folder.resolve()),
         pictures=_written(checked.pictures, f"pictures/{name}", report),

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from edgestep.artifact import BadInput, TensorSpec
+from edgestep.runtimes.feeds import feeds_fit, refused
 from edgestep.runtimes.onnxruntime_bound import BoundRun
 
 PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
@@ -75,15 +76,17 @@ class OnnxRuntimeSession:
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run once; return every output by name. Feeds that the graph does not take are BadInput."""
+        if self._bound is not None:
+            if not feeds_fit(feeds, self.inputs):  # a binding would keep what it held
+                raise BadInput(refused(feeds, self.inputs))
+            return self._bound.run(feeds)
         names = [spec.name for spec in self.outputs]
         try:
-            if self._bound is not None:
-                return self._bound.run(_fitting(feeds, self.inputs))
             values = self._session.run(names, dict(feeds))
         except Exception as error:
             if type(error).__name__ not in ("InvalidArgument", "ValueError"):
                 raise
-            raise BadInput(_refused(feeds, self.inputs, error)) from error
+            raise BadInput(refused(feeds, self.inputs, _first_line(error))) from error
         return dict(zip(names, (np.asarray(value) for value in values), strict=True))
 
     def __enter__(self) -> Self:
@@ -109,28 +112,9 @@ def _provider(onnxruntime: Any, device: str) -> tuple[str, dict[str, str]]:
     return provider
 
 
-def _fitting(feeds: Mapping[str, np.ndarray], inputs: tuple[TensorSpec, ...]) -> Mapping[str, np.ndarray]:
-    """Return the feeds; ValueError where names, dtypes or shapes are others: a binding would keep what it held."""
-    fits = set(feeds) == {spec.name for spec in inputs} and all(
-        feeds[spec.name].dtype == spec.dtype
-        and len(feeds[spec.name].shape) == len(spec.shape)
-        and all(want in (-1, size) for size, want in zip(feeds[spec.name].shape, spec.shape, strict=True))
-        for spec in inputs
-    )
-    if not fits:
-        raise ValueError("names, types or shapes differ")
-    return feeds
-
-
 def _spec(node: Any) -> TensorSpec:
     shape = tuple(dim if isinstance(dim, int) else -1 for dim in node.shape)
     return TensorSpec(node.name, DTYPES.get(node.type) or node.type, shape)
-
-
-def _refused(feeds: Mapping[str, np.ndarray], inputs: tuple[TensorSpec, ...], error: Exception) -> str:
-    got = ", ".join(f"{name} {value.dtype} {list(value.shape)}" for name, value in feeds.items()) or "nothing"
-    expected = ", ".join(f"{spec.name} {spec.dtype} {list(spec.shape)}" for spec in inputs)
-    return f"got {got}; expected {expected}; feed these ({_first_line(error)})"
 
 
 def _first_line(error: Exception) -> str:

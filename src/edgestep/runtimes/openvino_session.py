@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from edgestep.artifact import BadInput, TensorSpec
+from edgestep.runtimes.feeds import feeds_fit, refused
 
 DTYPES = {
     "f32": "float32",
@@ -78,24 +79,14 @@ class OpenVINOSession:
 
     def _check(self, feeds: Mapping[str, np.ndarray]) -> None:
         # OpenVINO itself would cast another dtype silently, and keep the last value of an input that was left out.
-        fits = set(feeds) == {spec.name for spec in self.inputs} and all(
-            feeds[spec.name].dtype == spec.dtype and _same_shape(feeds[spec.name].shape, spec.shape)
-            for spec in self.inputs
-        )
-        if not fits:
-            got = ", ".join(f"{name} {value.dtype} {list(value.shape)}" for name, value in feeds.items()) or "nothing"
-            expected = ", ".join(f"{spec.name} {spec.dtype} {list(spec.shape)}" for spec in self.inputs)
-            raise BadInput(f"got {got}; expected {expected}; feed these")
+        if not feeds_fit(feeds, self.inputs):
+            raise BadInput(refused(feeds, self.inputs))
 
 
 def _spec(port: Any) -> TensorSpec:
     shape = tuple(-1 if dim.is_dynamic else dim.get_length() for dim in port.partial_shape)
     kind = port.element_type.to_string() if hasattr(port.element_type, "to_string") else str(port.element_type)
     return TensorSpec(min(port.get_names()), DTYPES.get(kind, kind), shape)
-
-
-def _same_shape(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
-    return len(shape) == len(expected) and all(e in (-1, s) for s, e in zip(shape, expected, strict=True))
 
 
 def _last_line(error: Exception) -> str:

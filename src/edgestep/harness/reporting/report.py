@@ -8,7 +8,6 @@ import math
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +52,7 @@ from edgestep.harness.reporting.summary import (
     teacher_of,
 )
 from edgestep.harness.results import FAILED, PASSED, UNCHECKED, UNDECIDED, Machine, Results
+from edgestep.harness.written import write_text
 from edgestep.targets import TARGETS
 
 GALLERY = 8
@@ -78,15 +78,7 @@ def write_report(
     """
     tell(f"drawing {out.name}")
     html = html_from_results(results, out.parent, command=command, made=made, twin=twin)
-    aside = out.with_name(f".{out.name}.partial")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(html, encoding="utf-8")
-        aside.replace(out)
-    except OSError as error:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
-        raise BadInput(f"got {out}, which cannot be written ({error.strerror}); choose another file") from error
+    write_text(out, html)
     return out
 
 
