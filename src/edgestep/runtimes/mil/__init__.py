@@ -1,0 +1,1 @@
+"""Core ML's ML Programs, read and executed without a Mac."""

@@ -1,0 +1,1 @@
+"""MIL operations in torch, one family a file."""

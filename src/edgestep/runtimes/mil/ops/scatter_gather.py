@@ -1,0 +1,124 @@
+"""MIL's gathers and scatters -> torch's.
+
+An index below 0 counts from the end, as iOS 15 and 16 define it; iOS 17 leaves it open. One outside of the tensor is
+an error here, where MIL leaves open what comes out unless `validate_indices` asks for an error. A scatter puts its
+updates where the gather of the same kind would take from, so that each is its gather applied to positions.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from edgestep.runtimes.mil.arguments import integer, one_of
+
+MODES = ("update", "add", "sub", "mul", "div", "max", "min")
+Flag = torch.Tensor | bool
+Int = torch.Tensor | int
+
+
+def gather(
+    x: torch.Tensor, indices: torch.Tensor, axis: Int = 0, batch_dims: Int = 0, validate_indices: Flag = False
+) -> torch.Tensor:
+    """D, N -> D[:axis] + N[batch_dims:] + D[axis + 1:]."""
+    at, shared = integer(axis) % x.dim(), integer(batch_dims)
+    wanted = _wrapped(indices, x.shape[at])
+    if not shared:
+        taken = x.index_select(at, wanted.reshape(-1))
+        return taken.reshape(*x.shape[:at], *wanted.shape, *x.shape[at + 1 :])
+    batch, inner, rest = x.shape[:shared], x.shape[shared:at], x.shape[at + 1 :]
+    rows = x.reshape(math.prod(batch), math.prod(inner), x.shape[at], math.prod(rest))
+    picks = wanted.reshape(rows.shape[0], 1, -1, 1).expand(-1, rows.shape[1], -1, rows.shape[3])
+    return rows.gather(2, picks).reshape(*batch, *inner, *wanted.shape[shared:], *rest)
+
+
+def gather_along_axis(
+    x: torch.Tensor, indices: torch.Tensor, axis: Int = 0, validate_indices: Flag = False
+) -> torch.Tensor:
+    """Same rank -> the shape of `indices`."""
+    at = integer(axis) % x.dim()
+    return x.gather(at, _wrapped(indices, x.shape[at]))
+
+
+def gather_nd(
+    x: torch.Tensor, indices: torch.Tensor, batch_dims: Int = 0, validate_indices: Flag = False
+) -> torch.Tensor:
+    """D, K -> K[:-1] + D[batch_dims + K[-1]:]: the last dimension of `indices` is a place in x."""
+    shared, depth = integer(batch_dims), indices.shape[-1]
+    batch = x.shape[:shared]
+    rows = x.reshape(math.prod(batch), *x.shape[shared:])
+    places = indices.reshape(rows.shape[0], -1, depth).long()
+    which = torch.arange(rows.shape[0], device=x.device).reshape(-1, 1).expand(places.shape[:2])
+    picked = rows[(which, *places.unbind(-1))]
+    return picked.reshape(*indices.shape[:-1], *x.shape[shared + depth :])
+
+
+def scatter(
+    data: torch.Tensor,
+    indices: torch.Tensor,
+    updates: torch.Tensor,
+    axis: Int = 0,
+    mode: str = "add",
+    validate_indices: Flag = False,
+) -> torch.Tensor:
+    """updates: D[:axis] + N + D[axis + 1:] -> D."""
+    return _scattered(data, gather(_positions(data), indices, axis), updates, mode)
+
+
+def scatter_along_axis(
+    data: torch.Tensor,
+    indices: torch.Tensor,
+    updates: torch.Tensor,
+    axis: Int = 0,
+    mode: str = "add",
+    validate_indices: Flag = False,
+) -> torch.Tensor:
+    """updates: the shape of `indices` -> D. coremltools' value inference puts them whatever the mode."""
+    return _scattered(data, gather_along_axis(_positions(data), indices, axis), updates, mode)
+
+
+def scatter_nd(
+    data: torch.Tensor,
+    indices: torch.Tensor,
+    updates: torch.Tensor,
+    mode: str = "add",
+    validate_indices: Flag = False,
+) -> torch.Tensor:
+    """updates: K[:-1] + D[K[-1]:] -> D."""
+    return _scattered(data, gather_nd(_positions(data), indices), updates, mode)
+
+
+def _wrapped(indices: torch.Tensor, size: int) -> torch.Tensor:
+    wide = indices.long()
+    return torch.where(wide < 0, wide + size, wide)
+
+
+def _positions(data: torch.Tensor) -> torch.Tensor:
+    return torch.arange(data.numel(), device=data.device).reshape(data.shape)
+
+
+def _scattered(data: torch.Tensor, places: torch.Tensor, updates: torch.Tensor, mode: str) -> torch.Tensor:
+    flat, at, new = data.reshape(-1).clone(), places.reshape(-1), updates.reshape(-1).to(data.dtype)
+    kind = one_of("mode", mode.lower(), MODES)
+    if kind == "update":
+        flat.scatter_(0, at, new)
+    elif kind in ("add", "sub"):
+        flat.scatter_add_(0, at, new if kind == "add" else -new)
+    elif kind == "div":
+        divisors = torch.ones_like(flat).scatter_reduce_(0, at, new, "prod")
+        flat = torch.div(flat, divisors, rounding_mode=None if flat.is_floating_point() else "trunc")
+    else:
+        flat.scatter_reduce_(0, at, new, {"mul": "prod", "max": "amax", "min": "amin"}[kind])
+    return flat.reshape(data.shape)
+
+
+OPS: dict[str, Callable[..., Any]] = {
+    "gather": gather,
+    "gather_along_axis": gather_along_axis,
+    "gather_nd": gather_nd,
+    "scatter": scatter,
+    "scatter_along_axis": scatter_along_axis,
+    "scatter_nd": scatter_nd,
+}
+MOVES = frozenset(("gather", "gather_along_axis", "gather_nd"))
