@@ -1,11 +1,14 @@
 """Runtime name -> Session, and which runtime opens what."""
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edgestep.artifact import Artifact, BadInput
+from edgestep.runtimes.coreml_session import CoreMLSession
+from edgestep.runtimes.mil_evaluator import MilEvaluator
 from edgestep.runtimes.onnx_probe import OnnxProbe
 from edgestep.runtimes.onnxruntime_session import OnnxRuntimeSession
 from edgestep.runtimes.openvino_probe import OpenVINOProbe
@@ -17,24 +20,41 @@ SESSIONS: dict[str, Callable[..., Session]] = {
     "onnxruntime": OnnxRuntimeSession,
     "onnxruntime-cuda": partial(OnnxRuntimeSession, device="cuda"),
     "openvino": OpenVINOSession,
+    "mil-evaluator": MilEvaluator,
+    "coreml": CoreMLSession,
+    "coreml-cpu": partial(CoreMLSession, compute_unit="cpu"),
+    "coreml-gpu": partial(CoreMLSession, compute_unit="gpu"),
+    "coreml-ane": partial(CoreMLSession, compute_unit="ane"),
 }
 """Runtime name -> what opens a file on it."""
+
+EVALUATED = ("mil-evaluator",)
+"""Runtimes that execute what a file says, on another machine than the one that it is made for."""
+
+COREML = "coreml" if sys.platform == "darwin" else "mil-evaluator"
+"""What runs a Core ML package here."""
 
 PROBES: dict[str, Callable[..., Probe]] = {"onnxruntime": OnnxProbe, "openvino": OpenVINOProbe}
 """Runtime name -> what opens a file on it to look into."""
 
-PACKAGES: dict[str, str] = {"onnxruntime": "onnxruntime", "onnxruntime-cuda": "onnxruntime", "openvino": "openvino"}
+PACKAGES: dict[str, str] = {
+    "onnxruntime": "onnxruntime",
+    "onnxruntime-cuda": "onnxruntime",
+    "openvino": "openvino",
+    **dict.fromkeys(("mil-evaluator", "coreml", "coreml-cpu", "coreml-gpu", "coreml-ane"), "coremltools"),
+}
 """Runtime name -> the package that is imported for it."""
 
-FORMATS: dict[str, str] = {"onnx": "onnxruntime", "openvino": "openvino"}
-"""Artifact format -> the runtime that runs it here. A format that is missing here is converted only."""
+FORMATS: dict[str, str] = {"onnx": "onnxruntime", "openvino": "openvino", "coreml": COREML}
+"""Artifact format -> the runtime that runs it here."""
 
-SUFFIXES: dict[str, str] = {".onnx": "onnxruntime", ".xml": "openvino"}
+SUFFIXES: dict[str, str] = {".onnx": "onnxruntime", ".xml": "openvino", ".mlpackage": COREML}
 """File suffix -> the runtime that runs it here."""
 
 
 def open_session(runtime: str, file: Path, *, threads: int | None = None, **options: Any) -> Session:
-    """Open one model file. `options` are the session's own: `device` of onnxruntime, `precision` of openvino.
+    """Open one model file. `options` are the session's own: `device` of onnxruntime, `precision` of openvino,
+    `numerics` and `function` of mil-evaluator.
 
     Raises BadInput where the runtime has no such name, is not installed, or cannot load the file.
     """

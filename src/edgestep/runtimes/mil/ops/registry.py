@@ -5,19 +5,64 @@ or a tuple of them. All floats are float32; the interpreter rounds and converts 
 program declares. Constants come as tensors: `edgestep.runtimes.mil.arguments` makes numbers of them.
 """
 
-from collections.abc import Callable
-from typing import Any
+from types import ModuleType
 
-Op = Callable[..., Any]
+from edgestep.runtimes.mil.ops import (
+    activation,
+    attention,
+    classify,
+    constexpr,
+    control_flow,
+    convolution,
+    elementwise_binary,
+    elementwise_unary,
+    linear,
+    normalization,
+    pooling,
+    quantization,
+    random,
+    recurrent,
+    reduction,
+    resizing,
+    scatter_gather,
+    states,
+    tensor_operation,
+    tensor_transformation,
+)
+from edgestep.runtimes.mil.ops.families import Op
 
-OPS: dict[str, Op] = {}
+FAMILIES: tuple[ModuleType, ...] = (
+    activation,
+    attention,
+    classify,
+    constexpr,
+    control_flow,
+    convolution,
+    elementwise_binary,
+    elementwise_unary,
+    linear,
+    normalization,
+    pooling,
+    quantization,
+    random,
+    recurrent,
+    reduction,
+    resizing,
+    scatter_gather,
+    states,
+    tensor_operation,
+    tensor_transformation,
+)
+"""One file each: `OPS`, and `MOVES` and `RANDOM` where it has such operations."""
+
+OPS: dict[str, Op] = {name: op for family in FAMILIES for name, op in family.OPS.items()}
 """MIL's name of an operation -> function."""
 
-BLOCK_OPS: dict[str, Op] = {}
+BLOCK_OPS: dict[str, Op] = control_flow.BLOCK_OPS
 """Operations with blocks inside: called with (run_block, blocks, **inputs), where run_block(block, inputs) runs one."""
 
-MOVES: frozenset[str] = frozenset()
+MOVES: frozenset[str] = frozenset(name for family in FAMILIES for name in getattr(family, "MOVES", ()))
 """Operations that only move numbers: what they give needs no rounding."""
 
-RANDOM: frozenset[str] = frozenset()
+RANDOM: frozenset[str] = frozenset(name for family in FAMILIES for name in getattr(family, "RANDOM", ()))
 """Operations that give something else each time, or keep a state: never computed in advance."""

@@ -1,0 +1,21 @@
+"""What every family of operations is written in."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+Op = Callable[..., Any]
+"""A function of MIL's inputs by their names, to a value or a tuple of them."""
+
+Function = Callable[..., torch.Tensor]
+
+
+def of_x(function: Function) -> Op:
+    """Return an operation of one input, MIL's `x`, from a function that calls it otherwise."""
+    return lambda x: function(x)
+
+
+def of_xy(function: Function) -> Op:
+    """Return an operation of two inputs, MIL's `x` and `y`."""
+    return lambda x, y: function(x, y)
