@@ -30,7 +30,8 @@ def _sdxl(contract: OneStep, inputs: Arrays, run: Run) -> dict[str, np.ndarray]:
     second = run("text_encoder_2", {"input_ids": inputs["input_ids_2"]})
     states = np.concatenate([_before_last(first), _before_last(second)], axis=-1)
     sizes = time_ids(contract, inputs["noise"].shape)
-    return {"encoder_hidden_states": states, "text_embeds": second["text_embeds"], "time_ids": sizes}
+    pooled = second["text_embeds"] if "text_embeds" in second else second["pooled_outputs"]
+    return {"encoder_hidden_states": states, "text_embeds": pooled, "time_ids": sizes}
 
 
 def _masked(contract: OneStep, inputs: Arrays, run: Run) -> dict[str, np.ndarray]:
@@ -56,6 +57,11 @@ def time_ids(contract: OneStep, noise: tuple[int, ...]) -> np.ndarray:
 
 
 def _before_last(outputs: Arrays) -> np.ndarray:
-    """Return the last of hidden_states.0, hidden_states.1 ...: the graphs do not return what the last layer gives."""
+    """Return the last of hidden_states.0, hidden_states.1 ...: the graphs do not return what the last layer gives.
+
+    Apple's layout of Core ML gives that one alone, as hidden_embeds.
+    """
+    if "hidden_embeds" in outputs:
+        return outputs["hidden_embeds"]
     layers = [int(name.rpartition(".")[2]) for name in outputs if name.startswith("hidden_states.")]
     return outputs[f"hidden_states.{max(layers)}"]

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgestep.artifact import BadInput, TensorSpec
 from edgestep.runtimes.feeds import feeds_fit, refused
+from edgestep.runtimes.mil.quiet_import import import_coremltools
 
 COMPUTE_UNITS = {"all": "ALL", "cpu": "CPU_ONLY", "gpu": "CPU_AND_GPU", "ane": "CPU_AND_NE"}
 """Compute unit -> coremltools' name. Core ML has none without the CPU: it takes what the other cannot do."""
@@ -34,11 +35,11 @@ class CoreMLSession:
                 f"got {file.name} for Core ML on {sys.platform}; expected macOS, where Core ML is; take the runtime "
                 "mil-evaluator, which executes its program anywhere"
             )
-        ct = _coremltools()
+        ct = import_coremltools()
         from edgestep.runtimes.mil.features import features_of
-        from edgestep.runtimes.mil.package import read_package
+        from edgestep.runtimes.mil.package import read_spec
 
-        features = features_of(read_package(file).spec, function)
+        features = features_of(read_spec(file), function)
         self.inputs, self.outputs, self._images = features.inputs, features.outputs, features.images
         unit = getattr(ct.ComputeUnit, COMPUTE_UNITS[compute_unit])
         try:
@@ -66,14 +67,6 @@ class CoreMLSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         del self._model
-
-
-def _coremltools() -> Any:
-    try:
-        import coremltools
-    except ImportError as error:
-        raise BadInput("got no coremltools; Core ML needs it: pip install 'edgestep[coreml]'") from error
-    return coremltools
 
 
 def _picture(value: np.ndarray) -> Any:

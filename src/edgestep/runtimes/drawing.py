@@ -2,7 +2,7 @@
 
 Outside the graphs there are three formulas only: what lies between the steps of a loop (see NextStep), latent = x0 /
 latent_scale + latent_shift, and the rounding of a decoded sample to a uint8 picture. The one-step formula itself is
-inside the denoiser.
+inside the denoiser, but for Apple's layout of Core ML (see apple_layout.py), whose denoiser returns F.
 """
 
 import time
@@ -15,7 +15,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from edgestep.artifact import Artifact, BadInput, TensorSpec, read_artifact
+from edgestep.artifact import Artifact, BadInput, Component, TensorSpec, read_artifact
+from edgestep.runtimes.apple_layout import denoiser_feeds, x0_from_noise_pred
+from edgestep.runtimes.chain import Chain
 from edgestep.runtimes.conditioning import conditioning
 from edgestep.runtimes.registry import open_session, runtime_for
 from edgestep.runtimes.session import Session
@@ -58,7 +60,7 @@ class Drawer:
         self._sessions: dict[str, Session] = {}
         with ExitStack() as stack:  # what was opened is closed where a later component cannot be
             for component in self.artifact.components:
-                session = open_session(runtime, folder / component.file, threads=threads, **options)
+                session = _opened(component, folder, runtime, threads, options)
                 self._sessions[component.name] = stack.enter_context(session)
             self._open = stack.pop_all()
         told = [getattr(session, "compile_s", None) for session in self._sessions.values()]
@@ -92,6 +94,15 @@ class Drawer:
         self._draw(_together(input_ids, noise, more_noise, inputs), fed, {})
         return fed
 
+    @property
+    def overflows(self) -> dict[str, Any]:
+        """Return component name -> where float16 overflowed first in its last run, of those in which it did.
+
+        Only the evaluator of Core ML tells: see `MilEvaluator.overflow`.
+        """
+        told = {name: getattr(session, "overflow", None) for name, session in self._sessions.items()}
+        return {name: overflow for name, overflow in told.items() if overflow is not None}
+
     def decode(self, x0: np.ndarray) -> np.ndarray:
         """Return the decoder's picture, uint8 [B, H, W, 3], of float32 [B, C, h, w]; BadInput for the fused form."""
         return picture_from_sample(self._decoded(x0, {}, {}))
@@ -120,7 +131,8 @@ class Drawer:
     def _decoded(self, x0: np.ndarray, fed: dict, seconds: dict[str, float]) -> np.ndarray:
         contract = self.artifact.contract
         latent = x0 / np.float32(contract.latent_scale) + np.float32(contract.latent_shift)
-        sample = self._run("vae_decoder", {"latent_sample": latent}, fed, seconds)["sample"]
+        outputs = self._run("vae_decoder", {"latent_sample": latent, "z": latent}, fed, seconds)
+        sample = outputs["sample"] if "sample" in outputs else outputs["image"]
         return sample.astype(np.float32, copy=False)
 
     def _looped(
@@ -140,8 +152,13 @@ class Drawer:
     def _denoised(
         self, name: str, z: np.ndarray, timestep: float, told: Mapping[str, np.ndarray], fed: dict, seconds: dict
     ) -> np.ndarray:
+        contract, session = self.artifact.contract, self._sessions[name]
         given = {"sample": z, "hidden_states": z, "timestep": np.array(timestep), **told}
-        return self._run(name, given, fed, seconds)["out_sample"].astype(np.float32, copy=False)
+        if returns_f := "noise_pred" in {spec.name for spec in session.outputs}:
+            given |= denoiser_feeds(contract, z, told)
+        outputs = self._run(name, given, fed, seconds)
+        x0 = x0_from_noise_pred(contract, z, outputs["noise_pred"]) if returns_f else outputs["out_sample"]
+        return x0.astype(np.float32, copy=False)
 
     def _run(
         self, name: str, given: Mapping[str, np.ndarray], fed: dict, seconds: dict[str, float]
@@ -153,6 +170,19 @@ class Drawer:
         seconds[name] = (time.perf_counter_ns() - start) / 1e9
         fed[name] = feeds
         return outputs
+
+
+def _opened(
+    component: Component, folder: Path, runtime: str, threads: int | None, options: Mapping[str, Any]
+) -> Session:
+    """Open a component; one in pieces as a chain of them."""
+    files = getattr(component, "pieces", ()) or (component.file,)
+    with ExitStack() as stack:
+        sessions = [
+            stack.enter_context(open_session(runtime, folder / file, threads=threads, **options)) for file in files
+        ]
+        stack.pop_all()
+    return sessions[0] if len(sessions) == 1 else Chain(sessions)
 
 
 def denoisers_of(artifact: Artifact) -> tuple[str, ...]:

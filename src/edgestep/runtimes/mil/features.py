@@ -5,12 +5,14 @@ A picture is a tensor [1, C, H, W] of 0 to 255 inside the program, and uint8 [1,
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from edgestep.artifact import BadInput, TensorSpec
+
+if TYPE_CHECKING:
+    import torch  # a Mac that only predicts may have none
 
 ARRAY_TYPES = {65568: "float32", 65600: "float64", 131104: "int32", 131080: "int8", 65552: "float16"}
 """Core ML's ArrayFeatureType -> numpy dtype name."""
@@ -27,8 +29,10 @@ class Features:
     outputs: tuple[TensorSpec, ...]
     images: dict[str, int]
 
-    def value_from_input(self, spec: TensorSpec, array: np.ndarray) -> torch.Tensor:
+    def value_from_input(self, spec: TensorSpec, array: np.ndarray) -> "torch.Tensor":
         """Return what the program's function takes for an input."""
+        import torch
+
         space = self.images.get(spec.name)
         if space is None:
             held = np.float32 if array.dtype.kind == "f" else array.dtype
@@ -38,7 +42,7 @@ class Features:
         pixels = array[..., ::-1] if space == BGR else array
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)).astype(np.float32))
 
-    def output_from_value(self, spec: TensorSpec, value: torch.Tensor) -> np.ndarray:
+    def output_from_value(self, spec: TensorSpec, value: "torch.Tensor") -> np.ndarray:
         """Return an output as a client gets it: a picture's numbers rounded and held within 0 and 255."""
         array = value.detach().cpu().numpy()
         space = self.images.get(spec.name)

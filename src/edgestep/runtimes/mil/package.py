@@ -3,10 +3,13 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgestep.artifact import BadInput, inside
-from edgestep.runtimes.mil.blobs import Blobs
+from edgestep.runtimes.mil.quiet_import import import_coremltools
+
+if TYPE_CHECKING:
+    from edgestep.runtimes.mil.blobs import Blobs  # which needs torch, and a Mac that only predicts may have none
 
 KINDS = {
     "neuralNetwork": "a neural network of the old kind",
@@ -24,26 +27,35 @@ class Package:
     """The Model_pb2.Model of a package, and the weights that it names."""
 
     spec: Any
-    blobs: Blobs
+    blobs: "Blobs"
 
 
 def read_package(path: Path) -> Package:
-    """Read it. Raises BadInput for anything but a package with one ML Program, and where coremltools is missing."""
+    """Read it. Raises BadInput as `read_spec`."""
+    from edgestep.runtimes.mil.blobs import Blobs
+
+    return Package(read_spec(path), Blobs(_model_file(path).parent))
+
+
+def read_spec(path: Path) -> Any:
+    """Return the Model_pb2.Model of a package.
+
+    Raises BadInput for anything but a package with one ML Program, and where coremltools is missing.
+    """
     if path.suffix == ".mlmodelc":
         raise BadInput(
             f"got {path}, compiled and perhaps encrypted for one system; expected the .mlpackage that it was made of"
         )
     if not path.is_dir():
         raise BadInput(f"got no folder at {path}; expected a .mlpackage; a .mlmodel is of the old kind: convert again")
-    file = _model_file(path)
-    spec = _spec(file)
+    spec = _spec(_model_file(path))
     kind = spec.WhichOneof("Type")
     if kind != "mlProgram":
         raise BadInput(
             f"got {KINDS.get(kind, f'a model of the kind {kind}')} in {path}; expected an ML Program; convert it with "
             "convert_to='mlprogram'" + (", each model by itself" if "pipeline" in (kind or "") else "")
         )
-    return Package(spec, Blobs(file.parent))
+    return spec
 
 
 def _model_file(path: Path) -> Path:
@@ -63,10 +75,8 @@ def _model_file(path: Path) -> Path:
 
 
 def _spec(file: Path) -> Any:
-    try:
-        from coremltools.proto import Model_pb2
-    except ImportError as error:
-        raise BadInput("got no coremltools; Core ML needs it: pip install 'edgestep[coreml]'") from error
+    import_coremltools()
+    from coremltools.proto import Model_pb2
     from google.protobuf.message import DecodeError
 
     spec = Model_pb2.Model()
