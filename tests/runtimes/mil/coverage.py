@@ -42,7 +42,8 @@ FOREIGN_HEAD = """
 ## Programs that nobody here wrote
 
 Small models of `transformers`', `diffusers`' and PyTorch's classes at random weights, converted by
-`coremltools.convert` alone in float32, evaluated, and compared with their PyTorch modules. The bar is 80 dB; inf is the same bits.
+`coremltools.convert` alone in float32, evaluated, and compared with their PyTorch modules. The bar is 80 dB;
+inf stands for the same bits.
 
 | architecture | target | SQNR, dB |
 |---|---|---|
