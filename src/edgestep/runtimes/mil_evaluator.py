@@ -69,10 +69,14 @@ class MilEvaluator:
 
     def values(self, feeds: Mapping[str, np.ndarray], names: Sequence[str]) -> dict[str, Any]:
         """Run once; return values from inside the program by name, as torch tensors, for those who look into it."""
+        return self.interpreter.run(self.given(feeds), names)
+
+    def given(self, feeds: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """Return what the program's function is given: feeds as values of it, and the states; BadInput as `run`."""
         if not feeds_fit(feeds, self.inputs):
             raise BadInput(refused(feeds, self.inputs))
         given = {spec.name: self._features.value_from_input(spec, feeds[spec.name]) for spec in self.inputs}
-        return self.interpreter.run({**given, **self.states}, names)
+        return {**given, **self.states}
 
     def __enter__(self) -> Self:
         return self

@@ -73,7 +73,8 @@ def evaluated_program(
         feeds = {name: np.atleast_1d(array).astype(_outside(array.dtype)) for name, array in arrays.items()}
         with MilEvaluator(path, numerics=numerics) as session:
             outputs = session.run(feeds)
-            return tuple(outputs[f"out{i}"].astype(kind) for i, kind in enumerate(kinds))
+            with np.errstate(over="ignore"):
+                return tuple(outputs[f"out{i}"].astype(kind) for i, kind in enumerate(kinds))
 
 
 def save_built(path: Path, arrays: Mapping[str, np.ndarray], build: Callable[..., Any], target: Any) -> list[np.dtype]:
@@ -81,7 +82,7 @@ def save_built(path: Path, arrays: Mapping[str, np.ndarray], build: Callable[...
     program, kinds = _program(arrays, build, target)
     gc.freeze()  # coremltools collects garbage with each conversion: 0.2 s of it is torch's, which is none
     try:
-        model = ct.convert(
+        model: Any = ct.convert(
             program,
             convert_to="mlprogram",
             minimum_deployment_target=target,

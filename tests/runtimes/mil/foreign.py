@@ -303,7 +303,7 @@ def sqnr_of(name: str, folder: Path) -> float:
     foreign = FOREIGN[name]
     torch.manual_seed(0)
     module, inputs = foreign.make()
-    module = module.eval()
+    module = _settled(module, inputs)
     with torch.no_grad():
         want = module(*inputs).numpy()
         program = _exported(module, inputs) if foreign.exported else torch.jit.trace(module, inputs, check_trace=False)
@@ -327,6 +327,17 @@ def sqnr_of(name: str, folder: Path) -> float:
     assert got.shape == want.shape and want.std() > 0
     error = np.square(want.astype(np.float64) - got).sum()
     return float(10 * np.log10(np.square(want.astype(np.float64)).sum() / error)) if error else np.inf
+
+
+def _settled(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> nn.Module:
+    """Return it in eval mode, its batch norms with the statistics of these inputs: else activations die out."""
+    norms = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = None
+    if norms:
+        with torch.no_grad():
+            module.train()(*inputs)
+    return module.eval()
 
 
 def _exported(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> torch.export.ExportedProgram:

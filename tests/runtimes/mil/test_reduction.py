@@ -19,8 +19,10 @@ from tests.runtimes.mil.built import (
     whole,
 )
 
-OVER_AXES = ("reduce_l1_norm reduce_l2_norm reduce_log_sum reduce_log_sum_exp reduce_max reduce_mean reduce_min "
-             "reduce_prod reduce_sum reduce_sum_square").split()
+OVER_AXES = (
+    *("reduce_l1_norm", "reduce_l2_norm", "reduce_log_sum", "reduce_log_sum_exp", "reduce_max"),
+    *("reduce_mean", "reduce_min", "reduce_prod", "reduce_sum", "reduce_sum_square"),
+)
 OVER_ONE = ("reduce_argmax", "reduce_argmin")
 
 

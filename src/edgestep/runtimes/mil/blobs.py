@@ -4,6 +4,7 @@ The format is MIL's blob storage, version 2: a header of 64 bytes, then for each
 offset of the data) and the data. Little endian. coremltools' own reader gives the same bytes, and trusts the offsets.
 """
 
+import math
 import mmap
 from pathlib import Path
 
@@ -33,7 +34,9 @@ class Blobs:
         Raises BadInput where there is no such file, or the array does not lie in it.
         """
         data = self._map(name)
-        count = int(np.prod(shape, dtype=np.int64))
+        count = math.prod(shape)
+        if min(shape, default=0) < 0:
+            raise self._refused(name, f"a weight of the open shape {list(shape)}")
         if offset < 0 or offset + RECORD.itemsize > data.size:
             raise self._refused(name, f"an offset of {offset}")
         record = np.frombuffer(data, RECORD, 1, offset)[0]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgestep.artifact import BadInput, TensorSpec
+from edgestep.runtimes.mil.labels import Labels, array_from_labels, label_spec
 
 if TYPE_CHECKING:
     import torch  # a Mac that only predicts may have none
@@ -42,8 +43,10 @@ class Features:
         pixels = array[..., ::-1] if space == BGR else array
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)).astype(np.float32))
 
-    def output_from_value(self, spec: TensorSpec, value: "torch.Tensor") -> np.ndarray:
+    def output_from_value(self, spec: TensorSpec, value: "torch.Tensor | Labels") -> np.ndarray:
         """Return an output as a client gets it: a picture's numbers rounded and held within 0 and 255."""
+        if isinstance(value, str | int | dict):
+            return array_from_labels(value)
         array = value.detach().cpu().numpy()
         space = self.images.get(spec.name)
         if space is None:
@@ -72,11 +75,15 @@ def features_of(spec: Any, function: str) -> Features:
         name, described = function or "main", description
     features = [*described.input, *described.output]
     images = {f.name: f.type.imageType.colorSpace for f in features if f.type.WhichOneof("Type") == "imageType"}
-    return Features(name, _specs(described.input), _specs(described.output), images)
+    return Features(name, _specs(described.input), _output_specs(described.output), images)
 
 
 def _specs(features: Iterable[Any]) -> tuple[TensorSpec, ...]:
     return tuple(_spec(feature) for feature in features)
+
+
+def _output_specs(features: Iterable[Any]) -> tuple[TensorSpec, ...]:
+    return tuple(label_spec(f.name, f.type.WhichOneof("Type")) or _spec(f) for f in features)
 
 
 def _spec(feature: Any) -> TensorSpec:

@@ -7,7 +7,8 @@ import torch
 
 from edgestep.artifact import BadInput
 from edgestep.runtimes.mil.arguments import State, Value
-from edgestep.runtimes.mil.numerics import Overflow, infinite, round_half
+from edgestep.runtimes.mil.checks import check_function
+from edgestep.runtimes.mil.numerics import Overflow, infinite, overflows, round_half
 from edgestep.runtimes.mil.ops.registry import BLOCK_OPS, MOVES, OPS, RANDOM
 from edgestep.runtimes.mil.program import Binding, Block, Function, Name, Operation, Typed
 
@@ -19,14 +20,14 @@ class Interpreter:
     """Runs one function. What depends on no input is computed once, when it is made.
 
     `numerics` is fp32 or fp16. `overflow` is the first of the last run, None where there was none. Raises BadInput,
-    when it is made, for an operation that is not in OPS.
+    when it is made, for an operation that is not in OPS, or a name that nothing makes.
     """
 
     overflow: Overflow | None = None
 
     def __init__(self, function: Function, numerics: str, device: str = "cpu") -> None:
         self.function, self._half, self._device = function, numerics == "fp16", device
-        _check_known(function.body, function.opset)
+        check_function(function)
         self.constants: Values = {name: _on(value, device) for name, value in function.body.constants.items()}
         self.operations = self._fold()
 
@@ -44,6 +45,8 @@ class Interpreter:
             for name in {*read, *(typed.name for typed in operation.outputs)}:
                 if left[name] <= 0 and name not in self.constants:
                     values.pop(name, None)
+        if missing := sorted(kept - values.keys()):
+            raise BadInput(f"got a wish for {', '.join(missing)}; expected names of values that the program computes")
         return {name: values[name] for name in kept}
 
     def _readers(self, kept: Iterable[str]) -> Counter[str]:
@@ -73,6 +76,9 @@ class Interpreter:
                 made = BLOCK_OPS[operation.type](self._runner(values), operation.blocks, **arguments)
             else:
                 made = OPS[operation.type](**arguments)
+            outputs = made if isinstance(made, tuple) else (made,)
+            for typed, value in zip(operation.outputs, outputs, strict=True):
+                values[typed.name] = self._held(operation, typed, value, arguments)
         except BadInput:
             raise
         except Exception as error:
@@ -81,9 +87,6 @@ class Interpreter:
                 f"not take ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}); expected what "
                 "MIL defines; check the feeds' shapes, or report it"
             ) from error
-        outputs = made if isinstance(made, tuple) else (made,)
-        for typed, value in zip(operation.outputs, outputs, strict=True):
-            values[typed.name] = self._held(operation, typed, value, arguments)
 
     def _held(self, operation: Operation, typed: Typed, value: Value, arguments: Mapping[str, Value]) -> Value:
         """Return an output in the type that the program declares, rounded where that is float16."""
@@ -92,20 +95,28 @@ class Interpreter:
         value = value.to(typed.data_type.held) if value.dtype != typed.data_type.held else value
         if not self._half or typed.data_type.name != "fp16" or operation.type in MOVES:
             return value
-        rounded = round_half(value)
-        if self.overflow is None and (count := infinite(rounded)) and not any(map(infinite, _floats(arguments))):
+        floats = _floats(arguments)
+        suspect = self.overflow is None and overflows(value)
+        rounded = round_half(value, in_place=not _shares_memory(value, floats))
+        if suspect and (count := infinite(rounded)) and not any(map(infinite, floats)):
             self.overflow = Overflow(operation.type, operation.location, count)
         return rounded
 
     def _runner(self, outer: Values) -> Callable[[Block, Sequence[Value]], list[Value]]:
         def run_block(block: Block, inputs: Sequence[Value]) -> list[Value]:
-            values = {**outer, **block.constants}
+            values = {**outer, **{name: _on(value, self._device) for name, value in block.constants.items()}}
             values |= {typed.name: value for typed, value in zip(block.inputs, inputs, strict=True)}
             for operation in block.operations:
                 self._execute(operation, values)
             return [values[name] for name in block.outputs]
 
         return run_block
+
+
+def _shares_memory(value: torch.Tensor, others: Iterable[torch.Tensor]) -> bool:
+    """Tell whether an operation gave back what it was given, or a view of it: rounding that would change its input."""
+    own = value.untyped_storage().data_ptr()
+    return any(other.untyped_storage().data_ptr() == own for other in others)
 
 
 def states_of(inputs: Iterable[Typed], device: str) -> dict[str, State]:
@@ -142,14 +153,3 @@ def _names_in(block: Block) -> list[str]:
 def _floats(arguments: Mapping[str, Value | tuple[Value, ...]]) -> list[torch.Tensor]:
     flat = [one for given in arguments.values() for one in (given if isinstance(given, tuple) else (given,))]
     return [one for one in flat if isinstance(one, torch.Tensor) and one.is_floating_point()]
-
-
-def _check_known(block: Block, opset: str) -> None:
-    for operation in block.operations:
-        if operation.type not in OPS and operation.type not in BLOCK_OPS:
-            raise BadInput(
-                f"got the operation {operation.type} at {operation.location}, opset {opset}; expected one that the "
-                "evaluator has: docs/coreml.md lists them; report it with the model"
-            )
-        for nested in operation.blocks:
-            _check_known(nested, opset)

@@ -3,6 +3,7 @@
 Names are resolved by the evaluator; here a binding is a name or a constant.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,7 +54,7 @@ class Operation:
     @property
     def location(self) -> str:
         """Return the name of the first output."""
-        return self.outputs[0].name if self.outputs else "(no output)"
+        return printable(self.outputs[0].name) if self.outputs else "(no output)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +75,11 @@ class Function:
     opset: str
     inputs: tuple[Typed, ...]
     body: Block
+
+
+def printable(name: str) -> str:
+    """Return it as one line of text: a damaged file's names may be anything."""
+    return name if name.isprintable() else repr(name)
 
 
 def function_from_proto(program: Any, name: str, blobs: Blobs) -> Function:
@@ -161,15 +167,21 @@ def _immediate(values: Any, tensor: Any) -> Constant:
     kind = values.WhichOneof("value")
     if tensor.dataType == STRING:
         strings = list(values.strings.values)
-        return strings[0] if not tensor.dimensions else strings
+        if tensor.dimensions:
+            return strings
+        return strings[0] if strings else ""
     data_type, shape = _data_type(tensor.dataType, "a constant"), _shape(tensor)
     if kind is None:
         return torch.zeros(shape, dtype=data_type.held)
     held = getattr(values, kind).values
     if kind == "bytes":
         raw = np.frombuffer(held, np.uint8)
-        count = int(np.prod(shape, dtype=np.int64))
+        count = math.prod(shape)
         array = raw.view(data_type.file) if data_type.file else unpacked(raw, data_type, count)
     else:
         array = np.array(held)
+    if array.size != math.prod(shape):
+        raise BadInput(
+            f"got a constant of {array.size} numbers; expected the shape {list(shape)}; copy the package anew"
+        )
     return tensor_from_numpy(array.reshape(shape), data_type)

@@ -1,10 +1,9 @@
 """MIL's fused attention (iOS 18) -> torch's."""
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch.nn import functional
+
+from edgestep.runtimes.mil.ops.families import Op
 
 
 def scaled_dot_product_attention(
@@ -14,4 +13,4 @@ def scaled_dot_product_attention(
     return functional.scaled_dot_product_attention(query, key, value, attn_mask)
 
 
-OPS: dict[str, Callable[..., Any]] = {"scaled_dot_product_attention": scaled_dot_product_attention}
+OPS: dict[str, Op] = {"scaled_dot_product_attention": scaled_dot_product_attention}

@@ -4,12 +4,10 @@ Those of iOS 16 pack what is under 8 bits into bytes and have a `shape`; those o
 fewer bits, and one table or scale for each block.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 
 from edgestep.runtimes.mil.arguments import integer, ints
+from edgestep.runtimes.mil.ops.families import Op
 from edgestep.runtimes.mil.ops.quantization import dequantize
 from edgestep.runtimes.mil.types import NAMES, unpacked
 
@@ -114,7 +112,7 @@ def _table(shape: torch.Size, groups: torch.Size, device: torch.device) -> torch
     return number
 
 
-OPS: dict[str, Callable[..., Any]] = {
+OPS: dict[str, Op] = {
     "constexpr_affine_dequantize": affine_dequantize,
     "constexpr_blockwise_shift_scale": blockwise_shift_scale,
     "constexpr_cast": cast,

@@ -1,12 +1,12 @@
 """MIL's convolutions -> torch's, with 1, 2 or 3 spatial dimensions."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from edgestep.artifact import BadInput
 from edgestep.runtimes.mil.arguments import integer, ints
+from edgestep.runtimes.mil.ops.families import Op
 from edgestep.runtimes.mil.ops.padding import Pads, padded, pads_of, per_dimension
 
 
@@ -92,7 +92,7 @@ def _extent(weight: torch.Tensor, dilations: list[int]) -> list[int]:
     return [(k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilations, strict=True)]
 
 
-OPS: dict[str, Callable[..., Any]] = {
+OPS: dict[str, Op] = {
     "conv": conv,
     "conv_quantized": conv_quantized,
     "conv_transpose": conv_transpose,

@@ -3,7 +3,7 @@
 import torch
 
 from edgestep.artifact import BadInput
-from edgestep.runtimes.mil.arguments import Value
+from edgestep.runtimes.mil.arguments import Value, number
 from edgestep.runtimes.mil.ops.families import Op, of_x
 from edgestep.runtimes.mil.types import NAMES
 
@@ -25,17 +25,17 @@ def threshold(x: torch.Tensor, alpha: Value) -> torch.Tensor:
 
 def inverse(x: torch.Tensor, epsilon: Value | float = 1e-4) -> torch.Tensor:
     """Return 1 / (x + epsilon)."""
-    return torch.reciprocal(x + epsilon)
+    return torch.reciprocal(x + number(epsilon))
 
 
 def log(x: torch.Tensor, epsilon: Value | float = 1e-45) -> torch.Tensor:
     """Return log(x + epsilon)."""
-    return torch.log(x + epsilon)
+    return torch.log(x + number(epsilon))
 
 
 def rsqrt(x: torch.Tensor, epsilon: Value | float = 1e-12) -> torch.Tensor:
     """Return 1 / sqrt(x + epsilon)."""
-    return torch.rsqrt(x + epsilon)
+    return torch.rsqrt(x + number(epsilon))
 
 
 def cast(x: torch.Tensor, dtype: str) -> torch.Tensor:

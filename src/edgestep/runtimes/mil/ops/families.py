@@ -13,9 +13,17 @@ Function = Callable[..., torch.Tensor]
 
 def of_x(function: Function) -> Op:
     """Return an operation of one input, MIL's `x`, from a function that calls it otherwise."""
-    return lambda x: function(x)
+
+    def operation(x: torch.Tensor) -> torch.Tensor:
+        return function(x)
+
+    return operation
 
 
 def of_xy(function: Function) -> Op:
     """Return an operation of two inputs, MIL's `x` and `y`."""
-    return lambda x, y: function(x, y)
+
+    def operation(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return function(x, y)
+
+    return operation

@@ -1,12 +1,12 @@
 """MIL's matrix products -> torch's."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch.nn import functional
 
 from edgestep.runtimes.mil.arguments import flag
+from edgestep.runtimes.mil.ops.families import Op
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -35,4 +35,4 @@ def einsum(values: Sequence[torch.Tensor], equation: str) -> torch.Tensor:
     return torch.einsum(equation, *values)
 
 
-OPS: dict[str, Callable[..., Any]] = {"einsum": einsum, "linear": linear, "matmul": matmul}
+OPS: dict[str, Op] = {"einsum": einsum, "linear": linear, "matmul": matmul}

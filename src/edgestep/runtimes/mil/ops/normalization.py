@@ -1,12 +1,10 @@
 """MIL's norms -> torch's."""
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch.nn import functional
 
 from edgestep.runtimes.mil.arguments import integer, ints, number
+from edgestep.runtimes.mil.ops.families import Op
 
 
 def batch_norm(
@@ -62,7 +60,7 @@ def local_response_norm(
     return functional.local_response_norm(x, integer(size), number(alpha), number(beta), number(k))
 
 
-OPS: dict[str, Callable[..., Any]] = {
+OPS: dict[str, Op] = {
     "batch_norm": batch_norm,
     "instance_norm": instance_norm,
     "l2_norm": l2_norm,

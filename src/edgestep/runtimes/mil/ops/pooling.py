@@ -1,13 +1,11 @@
 """MIL's poolings -> torch's, over an input padded as MIL says."""
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch.nn import functional
 
 from edgestep.artifact import BadInput
 from edgestep.runtimes.mil.arguments import flag, ints
+from edgestep.runtimes.mil.ops.families import Op
 from edgestep.runtimes.mil.ops.padding import Pads, padded, pads_of, per_dimension
 
 Optional = torch.Tensor | None
@@ -88,4 +86,4 @@ def _windows(
     return kernel, steps, pads, over
 
 
-OPS: dict[str, Callable[..., Any]] = {"avg_pool": avg_pool, "l2_pool": l2_pool, "max_pool": max_pool}
+OPS: dict[str, Op] = {"avg_pool": avg_pool, "l2_pool": l2_pool, "max_pool": max_pool}

@@ -1,11 +1,9 @@
 """MIL's quantize and dequantize (iOS 17) -> arithmetic in float32."""
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 
 from edgestep.runtimes.mil.arguments import integer, one_of
+from edgestep.runtimes.mil.ops.families import Op
 
 RANGES = {"int8": (-128, 127), "uint8": (0, 255), "int4": (-8, 7), "uint4": (0, 15)}
 """MIL's name of a quantized type -> least and greatest value. iOS 17 has those of 8 bits."""
@@ -48,4 +46,4 @@ def along(values: torch.Tensor, axis: torch.Tensor | int | None, rank: int) -> t
     return values.reshape(shape)
 
 
-OPS: dict[str, Callable[..., Any]] = {"dequantize": dequantize, "quantize": quantize}
+OPS: dict[str, Op] = {"dequantize": dequantize, "quantize": quantize}

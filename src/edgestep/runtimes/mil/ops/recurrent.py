@@ -5,12 +5,12 @@ bidirectional one in the order of x.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch.nn import functional
 
 from edgestep.runtimes.mil.arguments import flag, number, one_of
+from edgestep.runtimes.mil.ops.families import Op
 
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "hard_sigmoid": lambda x: (0.2 * x + 0.5).clamp(0, 1),
@@ -153,4 +153,4 @@ def _activation(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
     return ACTIVATIONS[one_of("activation", name.lower(), tuple(ACTIVATIONS))]
 
 
-OPS: dict[str, Callable[..., Any]] = {"gru": gru, "lstm": lstm, "rnn": rnn}
+OPS: dict[str, Op] = {"gru": gru, "lstm": lstm, "rnn": rnn}

@@ -17,9 +17,7 @@ Reducer = Callable[[torch.Tensor, list[int], bool], torch.Tensor]
 def over_axes(reducer: Reducer) -> Op:
     """Return an operation with MIL's `axes` and `keep_dims` from a function of a tensor, axes from 0 on, and a flag."""
 
-    def reduced(
-        x: torch.Tensor, axes: torch.Tensor | None = None, keep_dims: Value | bool = False
-    ) -> torch.Tensor:
+    def reduced(x: torch.Tensor, axes: torch.Tensor | None = None, keep_dims: Value | bool = False) -> torch.Tensor:
         chosen = range(x.dim()) if axes is None else sorted({axis % x.dim() for axis in ints(axes)})
         return reducer(x, list(chosen), flag(keep_dims))
 

@@ -1,12 +1,10 @@
 """MIL's resizes of the last dimensions -> each axis sampled by itself."""
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 
 from edgestep.artifact import BadInput
 from edgestep.runtimes.mil.arguments import flag, integer, ints, one_of
+from edgestep.runtimes.mil.ops.families import Op
 from edgestep.runtimes.mil.ops.grids import grid_points, interpolated, nearest_indices, picked
 from edgestep.runtimes.mil.ops.sampling import affine, crop_resize, resample
 
@@ -101,7 +99,7 @@ def _linear(x: torch.Tensor, sizes: list[int], mode: str) -> torch.Tensor:
     return x
 
 
-OPS: dict[str, Callable[..., Any]] = {
+OPS: dict[str, Op] = {
     "affine": affine,
     "crop": crop,
     "crop_resize": crop_resize,

@@ -6,12 +6,11 @@ updates where the gather of the same kind would take from, so that each is its g
 """
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import torch
 
 from edgestep.runtimes.mil.arguments import integer, one_of
+from edgestep.runtimes.mil.ops.families import Op
 
 MODES = ("update", "add", "sub", "mul", "div", "max", "min")
 Flag = torch.Tensor | bool
@@ -26,11 +25,11 @@ def gather(
     wanted = _wrapped(indices, x.shape[at])
     if not shared:
         taken = x.index_select(at, wanted.reshape(-1))
-        return taken.reshape(*x.shape[:at], *wanted.shape, *x.shape[at + 1 :])
+        return taken.reshape((*x.shape[:at], *wanted.shape, *x.shape[at + 1 :]))
     batch, inner, rest = x.shape[:shared], x.shape[shared:at], x.shape[at + 1 :]
     rows = x.reshape(math.prod(batch), math.prod(inner), x.shape[at], math.prod(rest))
     picks = wanted.reshape(rows.shape[0], 1, -1, 1).expand(-1, rows.shape[1], -1, rows.shape[3])
-    return rows.gather(2, picks).reshape(*batch, *inner, *wanted.shape[shared:], *rest)
+    return rows.gather(2, picks).reshape((*batch, *inner, *wanted.shape[shared:], *rest))
 
 
 def gather_along_axis(
@@ -51,7 +50,7 @@ def gather_nd(
     places = indices.reshape(rows.shape[0], -1, depth).long()
     which = torch.arange(rows.shape[0], device=x.device).reshape(-1, 1).expand(places.shape[:2])
     picked = rows[(which, *places.unbind(-1))]
-    return picked.reshape(*indices.shape[:-1], *x.shape[shared + depth :])
+    return picked.reshape((*indices.shape[:-1], *x.shape[shared + depth :]))
 
 
 def scatter(
@@ -113,7 +112,7 @@ def _scattered(data: torch.Tensor, places: torch.Tensor, updates: torch.Tensor, 
     return flat.reshape(data.shape)
 
 
-OPS: dict[str, Callable[..., Any]] = {
+OPS: dict[str, Op] = {
     "gather": gather,
     "gather_along_axis": gather_along_axis,
     "gather_nd": gather_nd,

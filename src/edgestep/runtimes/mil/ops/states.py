@@ -1,11 +1,9 @@
 """MIL's states (iOS 18) -> reads and writes of a holder that outlives a run."""
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 
 from edgestep.runtimes.mil.arguments import State
+from edgestep.runtimes.mil.ops.families import Op
 
 
 def read_state(input: State) -> torch.Tensor:
@@ -25,7 +23,7 @@ def coreml_update_state(state: State, value: torch.Tensor) -> torch.Tensor:
     return value
 
 
-OPS: dict[str, Callable[..., Any]] = {
+OPS: dict[str, Op] = {
     "coreml_update_state": coreml_update_state,
     "read_state": read_state,
     "write_state": write_state,

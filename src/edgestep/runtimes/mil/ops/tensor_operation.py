@@ -5,7 +5,7 @@ import math
 import torch
 
 from edgestep.runtimes.mil.arguments import Value, flag, integer, ints, number, one_of, several
-from edgestep.runtimes.mil.ops.families import Op
+from edgestep.runtimes.mil.ops.families import Op, of_x
 from edgestep.runtimes.mil.ops.suppression import non_maximum_suppression
 
 PADS = ("constant", "reflect", "replicate")
@@ -66,9 +66,7 @@ def one_hot(
     return torch.where(hot, on, off)
 
 
-def pad(
-    x: torch.Tensor, pad: torch.Tensor, mode: str = "constant", constant_val: Value | float = 0.0
-) -> torch.Tensor:
+def pad(x: torch.Tensor, pad: torch.Tensor, mode: str = "constant", constant_val: Value | float = 0.0) -> torch.Tensor:
     """Return x with its last len(pad) / 2 dimensions made longer, before and after, as `mode` says."""
     kind, amounts = one_of("pad's mode", mode, PADS), ints(pad)
     if kind == "constant":
@@ -126,7 +124,7 @@ def shape(x: torch.Tensor) -> torch.Tensor:
 
 def concat(values: Value, axis: Value, interleave: Value | bool = False) -> torch.Tensor:
     """Return them one after another along `axis`, or taking turns: value_inference has no `interleave`."""
-    tensors, along = [torch.as_tensor(value) for value in several(values)], integer(axis)
+    tensors, along = _on_one_device(values), integer(axis)
     if not tensors[0].dim():
         return torch.stack(tensors)
     if not flag(interleave):
@@ -150,7 +148,14 @@ def split(
 
 def stack(values: Value, axis: Value) -> torch.Tensor:
     """Return them side by side along a new `axis`."""
-    return torch.stack([torch.as_tensor(value) for value in several(values)], integer(axis))
+    return torch.stack(_on_one_device(values), integer(axis))
+
+
+def _on_one_device(values: Value) -> list[torch.Tensor]:
+    """Return them as tensors; a constant of rank 0 stays on the CPU until something joins it to others."""
+    tensors = [torch.as_tensor(value) for value in several(values)]
+    device = next((one.device for one in tensors if one.device.type != "cpu"), None)
+    return [one.to(device) for one in tensors] if device else tensors
 
 
 def _pairs(amounts: list[int]) -> list[tuple[int, int]]:
@@ -167,7 +172,7 @@ OPS: dict[str, Op] = {
     "flatten2d": flatten2d,
     "identity": lambda x: x,
     "non_maximum_suppression": non_maximum_suppression,
-    "non_zero": lambda x: torch.nonzero(x),
+    "non_zero": of_x(torch.nonzero),
     "one_hot": one_hot,
     "pad": pad,
     "range_1d": range_1d,

@@ -1,12 +1,10 @@
 """MIL's reshapes, permutations and slices -> views of torch tensors where it can be."""
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch.nn import functional
 
 from edgestep.runtimes.mil.arguments import Value, flag, integer, ints, several
+from edgestep.runtimes.mil.ops.families import Op
 from edgestep.runtimes.mil.ops.slicing import slice_by_index, slice_by_size, slice_update
 
 
@@ -119,7 +117,7 @@ def batch_to_space(x: torch.Tensor, block_shape: torch.Tensor, crops: torch.Tens
     return whole[:, :, top : h * b0 - bottom, left : w * b1 - right]
 
 
-OPS: dict[str, Callable[..., Any]] = {
+OPS: dict[str, Op] = {
     "batch_to_space": batch_to_space,
     "depth_to_space": depth_to_space,
     "expand_dims": expand_dims,
