@@ -9,21 +9,16 @@ published configs with random weights (full_size.py). optimum is `optimum-cli ex
 """
 
 import argparse
-import re
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from full_size import write_full_size
 from rich.console import Console
 from rich.table import Table
-
-POLL_S = 0.02
-GIB = 2**30
+from watched_process import GIB, Taken, watched
 
 
 @dataclass(frozen=True)
@@ -49,15 +44,6 @@ ROWS: dict[str, Row] = {
 """Name -> row. Whole pipelines go through the command line, single graphs through the same writers."""
 
 
-@dataclass(frozen=True)
-class Taken:
-    """What a row took: bytes resident at the peak, seconds, bytes written."""
-
-    peak: int
-    seconds: float
-    written: int
-
-
 def main() -> int:
     """Write the checkpoints that are missing, run each row, print the table."""
     given = _arguments()
@@ -73,7 +59,7 @@ def main() -> int:
             checkpoint = write_full_size(row.checkpoint, parent / row.checkpoint)
             told.print(f"{name} ...", style="dim")
             out = Path(scratch) / "out"
-            taken[name] = _measure(_command(row, checkpoint, out), out)
+            taken[name] = watched(_command(row, checkpoint, out), out)
             shutil.rmtree(out, ignore_errors=True)
     console.print(_table(taken))
     if {"sd15-pipeline", "optimum"} <= set(taken):
@@ -104,41 +90,6 @@ def _export_graph(checkpoint: str, format: str, precision: str, graph: str, out:
     opened = open_checkpoint(Path(checkpoint))
     graphs = Graphs(opened, contract_from_checkpoint(opened))
     EXPORTERS[format].write(Path(out), graphs, (graph,), precision)
-
-
-def _measure(command: list[str], out: Path) -> Taken:
-    peaks: dict[int, int] = {}
-    with tempfile.TemporaryFile("w+") as log:
-        start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        while process.poll() is None:
-            for pid in _tree(process.pid):
-                peaks[pid] = max(peaks.get(pid, 0), _peak(pid))
-            time.sleep(POLL_S)
-        seconds = time.perf_counter() - start
-        if process.returncode:
-            log.seek(0)
-            raise SystemExit(f"got exit status {process.returncode} of {' '.join(command)}: {log.read()[-2000:]}")
-    written = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    return Taken(sum(peaks.values()), seconds, written)
-
-
-def _tree(pid: int) -> list[int]:
-    """Return the process and all its descendants."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return [pid]
-    return [pid, *(one for child in children for one in _tree(int(child)))]
-
-
-def _peak(pid: int) -> int:
-    """Return VmHWM in bytes, 0 where the process has ended."""
-    try:
-        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    except OSError:
-        return 0
-    return int(found[1]) * 1024 if found else 0
 
 
 def _table(taken: dict[str, Taken]) -> Table:

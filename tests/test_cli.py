@@ -158,7 +158,7 @@ def test_targets_lists_what_there_is(tmp_path: Path):
     done = edgestep("targets", "--json", tmp_path / "targets.json")
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "targets.json").read_text())
-    assert [row["name"] for row in rows] == ["x86", "intel", "mac"]
+    assert [row["name"] for row in rows] == ["x86", "intel", "mac", "iphone"]
     assert all(row["name"] in done.stdout for row in rows)
 
 

@@ -18,6 +18,8 @@ from typing import Any
 
 MANIFEST = "edgestep.json"
 SCHEMA = "edgestep.artifact/1"
+GOLDEN = "golden"
+"""Folder in an artifact for what PyTorch drew in a few cases, to be replayed on the device."""
 
 
 class BadInput(Exception):
@@ -43,13 +45,34 @@ class File:
 
 
 @dataclass(frozen=True)
+class SizedFunction:
+    """A function of a file that holds several: its name, latents (C, h, w) and picture (H, W)."""
+
+    name: str
+    latent_shape: tuple[int, int, int]
+    image_size: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class Component:
-    """One graph: text_encoder, unet, vae_decoder (split) or generator (fused); `file` is what a runtime opens."""
+    """One graph: text_encoder, unet, vae_decoder (split) or generator (fused); `file` is what a runtime opens.
+
+    `pieces`: files of a graph that was cut, in the order in which they run, `file` the first; each is fed with the
+    graph's inputs and what the piece before it gives. Empty for a graph in one file. `functions`: those of a file that
+    draws several sizes, the default one, of the contract's size, first; else empty.
+    """
 
     name: str
     file: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    pieces: tuple[str, ...] = ()
+    functions: tuple[SizedFunction, ...] = ()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What a runtime opens, one after the other."""
+        return self.pieces or (self.file,)
 
 
 @dataclass(frozen=True)
@@ -127,6 +150,7 @@ class Artifact:
     `format`: onnx, openvino or coreml. `scheme`: fp32, fp16, w8a8 ... `layout`: split or fused. `parent`: the key
     of the artifact that it was quantized from, "" where it came from the checkpoint. `with_vae_sha256`: where a tiny
     decoder stands in for the VAE, the hash of the same checkpoint with its VAE, whose reference it may be held against.
+    `options`: what else its graphs were made for; of Core ML `attention`, `compute_unit` and `deployment_target`.
     """
 
     name: str
@@ -144,11 +168,12 @@ class Artifact:
     tools: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     with_vae_sha256: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def bytes(self) -> int:
-        """Size of all files that the manifest lists, in bytes."""
-        return sum(file.bytes for file in self.files)
+        """Size of all files that the manifest lists, in bytes, the golden bundle apart: no app ships it."""
+        return sum(file.bytes for file in self.files if not file.path.startswith(f"{GOLDEN}/"))
 
     def component(self, name: str) -> Component:
         """Return the component of that name."""
@@ -226,9 +251,7 @@ def read_artifact(folder: Path, verify: bool = True) -> Artifact:
 
 
 def _artifact_from_json(raw: dict[str, Any]) -> Artifact:
-    components = tuple(
-        Component(c["name"], c["file"], _specs(c["inputs"]), _specs(c["outputs"])) for c in raw["components"]
-    )
+    components = tuple(_component(c) for c in raw["components"])
     one_step = _fitting(OneStep, raw["contract"])
     one_step["latent_shape"], one_step["image_size"] = tuple(one_step["latent_shape"]), tuple(one_step["image_size"])
     one_step["more_tokenizers"] = tuple(Tokens(**_fitting(Tokens, t)) for t in one_step.get("more_tokenizers", ()))
@@ -248,6 +271,17 @@ def _artifact_from_json(raw: dict[str, Any]) -> Artifact:
     return Artifact(**rest)
 
 
+def _component(raw: dict[str, Any]) -> Component:
+    pieces, functions = tuple(raw.get("pieces", ())), tuple(_function(f) for f in raw.get("functions", ()))
+    if pieces and pieces[0] != raw["file"]:
+        raise ValueError(f"the first piece of {raw['name']} is not its file")
+    return Component(raw["name"], raw["file"], _specs(raw["inputs"]), _specs(raw["outputs"]), pieces, functions)
+
+
+def _function(raw: dict[str, Any]) -> SizedFunction:
+    return SizedFunction(raw["name"], tuple(raw["latent_shape"]), tuple(raw["image_size"]))
+
+
 def _specs(raw: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
     return tuple(TensorSpec(s["name"], s["dtype"], tuple(s["shape"])) for s in raw)
 
@@ -260,11 +294,12 @@ def _fitting(kind: type, raw: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_files(folder: Path, artifact: Artifact, verify: bool) -> None:
     listed = {file.path for file in artifact.files}
-    for path in [*listed, *(c.file for c in artifact.components)]:
+    opened = [(component.name, path) for component in artifact.components for path in component.files]
+    for path in [*listed, *(path for _, path in opened)]:
         inside(folder, path)
-    for component in artifact.components:
-        if not any(p == component.file or p.startswith(component.file + "/") for p in listed):
-            raise BadInput(f"got {component.file} of {component.name} not among the files of {folder}; export again")
+    for name, path in opened:
+        if not any(p == path or p.startswith(path + "/") for p in listed):
+            raise BadInput(f"got {path} of {name} not among the files of {folder}; export again")
     for file in artifact.files:
         path = folder / file.path
         size = path.stat().st_size if path.is_file() else -1

@@ -15,7 +15,9 @@ def bisect(
     artifact: Annotated[Path, typer.Argument(help="A split artifact's folder.")],
     reference: Annotated[Path, typer.Option(help="A reference bundle with taps: 'edgestep reference ... --taps'.")],
     out: Annotated[Path | None, typer.Option(help="Folder for bisect.md, the whole table, and bisect.svg.")] = None,
-    runtime: Annotated[str | None, typer.Option(help="onnxruntime or openvino; the artifact's own by default.")] = None,
+    runtime: Annotated[
+        str | None, typer.Option(help="onnxruntime, openvino or mil-evaluator; the artifact's own by default.")
+    ] = None,
     limit: Annotated[
         float | None, typer.Option(help="Local SQNR in dB below which a module is suspect; the scheme's by default.")
     ] = None,

@@ -20,7 +20,8 @@ from edgestep.artifact import Artifact, BadInput, check_writable, read_artifact,
 from edgestep.bisect_command import bisect
 from edgestep.ci_commands import Junit, Markdown, compare, schema, write_for_ci
 from edgestep.progress import teller
-from edgestep.source_options import takes_source
+from edgestep.run_command import run
+from edgestep.source_options import sizes_from_options, takes_source
 from edgestep.targets import TARGETS, Target
 
 UsageError: Any = typer.BadParameter.__base__
@@ -32,9 +33,12 @@ ArtifactFolder = Annotated[Path, typer.Argument(help="An artifact folder: one wi
 Out = Annotated[Path, typer.Option("--out", help="Where to write; new or empty.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file as JSON.")]
 Runtime = Annotated[
-    str | None, typer.Option(help="onnxruntime, onnxruntime-cuda or openvino; the artifact's own by default.")
+    str | None,
+    typer.Option(
+        help="onnxruntime, onnxruntime-cuda, openvino, mil-evaluator, coreml or coreml-cpu, -gpu, -ane; the "
+        "artifact's own by default."
+    ),
 ]
-Reference = Annotated[Path, typer.Option("--reference", help="A reference bundle: see 'edgestep reference'.")]
 Prompts = Annotated[Path | None, typer.Option(help="A text file, one prompt a line; a built-in list by default.")]
 
 
@@ -153,9 +157,29 @@ def export(
     image: Annotated[
         str, typer.Option("--image", help="The fused form's picture: uint8, or float32 in [0, 1].")
     ] = "uint8",
+    attention: Annotated[
+        str, typer.Option(help="Core ML: plain, sdpa or split-einsum; what suits --compute-unit by default.")
+    ] = "",
+    compute_unit: Annotated[str, typer.Option(help="Core ML: all, cpu, gpu or ane (the Neural Engine).")] = "all",
+    deployment_target: Annotated[str, typer.Option(help="Core ML: iOS17, macOS14, iOS18 or macOS15.")] = "iOS17",
+    chunk_mib: Annotated[
+        int | None,
+        typer.Option(
+            help="Core ML: the denoiser in pieces of at most so many MiB of weights, 0 for one package; 1024 with "
+            "--compute-unit ane for iOS."
+        ),
+    ] = None,
+    also_size: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Core ML, fused, from iOS 18 on: one more size, HEIGHTxWIDTH, as a function of the same package; "
+            "again for more."
+        ),
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Export a checkpoint to one artifact."""
+    from edgestep.export.coreml.options import CoreMLOptions
     from edgestep.export.run import export as run_export
     from edgestep.export.source.checkpoint import open_source
 
@@ -169,6 +193,9 @@ def export(
         out=out,
         dynamic=tuple(part.strip() for part in dynamic.split(",") if part.strip()),
         image=image,
+        coreml=CoreMLOptions(
+            attention, compute_unit, deployment_target, chunk_mib, sizes_from_options(also_size or (), "--also-size")
+        ),
         tell=teller(),
     )
     _report_artifact(artifact, out, json_file)
@@ -178,33 +205,42 @@ def export(
 def quantize(
     artifact: ArtifactFolder,
     out: Out,
-    scheme: Annotated[str, typer.Option(help="w8a8.")] = "w8a8",
+    scheme: Annotated[str, typer.Option(help="w8a8; Core ML also w8, w4, p8, p6, p4, p2 and mixed.")] = "w8a8",
     prompts: Prompts = None,
     keep_fp32: Annotated[
         Path | None, typer.Option(help="A JSON list of modules that stay float, such as 'edgestep bisect' writes.")
     ] = None,
+    mean_bits: Annotated[float, typer.Option(min=2, max=8, help="Of mixed: bits a weight on average, at most.")] = 4.0,
     json_file: JsonFile = None,
 ) -> None:
-    """Make a smaller artifact from an fp32 one, calibrated on what the prompts really feed it."""
-    from edgestep.harness.reference.prompts import PROMPTS
+    """Make a smaller artifact from a float one, calibrated on what the prompts really feed it."""
     from edgestep.quantize.keep_fp32 import read_keep_fp32
-    from edgestep.quantize.run import check_keep
+    from edgestep.quantize.quantizers import Options
+    from edgestep.quantize.run import check_parent
     from edgestep.quantize.run import quantize as run_quantize
     from edgestep.quantize.schemes import scheme_for
-    from edgestep.ship.calibration import CALIBRATION_PROMPTS, calibration_from_prompts
+    from edgestep.ship.coreml_evaluation import evaluate
 
     tell = teller()
     parent = read_artifact(artifact)
-    scheme_for(scheme, parent.format, parent.scheme)
+    calibrated = scheme_for(scheme, parent.format, parent.scheme).calibrated
     check_writable(out)
     keep = read_keep_fp32(keep_fp32) if keep_fp32 is not None else ()
-    check_keep(artifact, parent, scheme, keep)
+    check_parent(artifact, parent, scheme, keep)
+    feeds = _calibration_feeds(artifact, prompts, tell) if calibrated else None
+    options = Options(evaluate, mean_bits)
+    made = run_quantize(artifact, scheme=scheme, out=out, feeds=feeds, keep=keep, options=options, tell=tell)
+    _report_artifact(made, out, json_file)
+
+
+def _calibration_feeds(artifact: Path, prompts: Path | None, tell: Any) -> Any:
+    from edgestep.harness.reference.prompts import PROMPTS
+    from edgestep.ship.calibration import CALIBRATION_PROMPTS, calibration_from_prompts
+
     own = _lines(prompts)
     calibration = calibration_from_prompts(own or PROMPTS, CALIBRATION_PROMPTS, strict=own is not None)
     tell(f"drawing {len(calibration.prompts)} prompts for calibration")
-    feeds = calibration.feeds(artifact)
-    made = run_quantize(artifact, scheme=scheme, out=out, feeds=feeds, keep=keep, tell=tell)
-    _report_artifact(made, out, json_file)
+    return calibration.feeds(artifact)
 
 
 @app.command()
@@ -241,7 +277,9 @@ def reference(
 @app.command()
 def parity(
     artifact: ArtifactFolder,
-    reference: Reference,
+    reference: Annotated[
+        Path | None, typer.Option(help="A reference bundle; the artifact's own golden one by default.")
+    ] = None,
     runtime: Runtime = None,
     gate: Annotated[
         list[str] | None, typer.Option(help="A limit in place of the scheme's: 'image PSNR>=30'; again for more.")
@@ -251,18 +289,30 @@ def parity(
     ] = None,
     checkpoint: Annotated[str | None, typer.Option(help="What more cases are drawn from: the bundle's own.")] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds for loading, and for each case.")] = 900.0,
+    keep_golden: Annotated[
+        bool, typer.Option("--keep-golden", help="Keep the reference's first 4 cases in the artifact, for a device.")
+    ] = False,
     json_file: JsonFile = None,
     junit: Junit = None,
     markdown: Markdown = None,
 ) -> int:
     """Draw the reference's cases with an artifact and gate it. Exit status 1 if it does not pass."""
     from edgestep.harness.parity.check import check_parity
+    from edgestep.harness.parity.golden import keep_golden as keep_golden_in
+    from edgestep.harness.parity.golden import read_golden
     from edgestep.harness.reference.bundle import read_reference
     from edgestep.harness.reporting.lines import text_from_parity
     from edgestep.harness.results import FAILED, PASSED
 
+    if keep_golden and reference is None:
+        raise BadInput("got --keep-golden without --reference; expected the bundle whose cases are kept; name it")
     tell = teller()
-    bundle = _with_cases(read_reference(reference), cases, checkpoint, tell)
+    if reference is None:
+        tell(f"parity: {artifact} against its golden bundle")
+    bundle = read_golden(artifact) if reference is None else read_reference(reference)
+    if keep_golden:
+        keep_golden_in(artifact, bundle)
+    bundle = _with_cases(bundle, cases, checkpoint, tell)
     result = check_parity(artifact, bundle, runtime=runtime, overrides=gate or (), timeout_s=timeout, tell=tell)
     rows = [_row(artifact, parity=result)]
     _write_results(json_file, rows)
@@ -369,6 +419,7 @@ def targets(json_file: JsonFile = None) -> None:
 app.command()(bisect)
 app.command()(compare)
 app.command()(schema)
+app.command()(run)
 
 
 def _with_cases(bundle: Any, cases: int | None, checkpoint: str | None, tell: Any) -> Any:

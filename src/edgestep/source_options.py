@@ -10,7 +10,7 @@
 import functools
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -120,8 +120,13 @@ def _numbers(text: str) -> tuple[float, ...]:
         raise BadInput(f"got --timesteps {text}; expected numbers with commas between: 999,749,499,249") from error
 
 
-def _size(text: str) -> tuple[int, int]:
+def sizes_from_options(texts: Iterable[str], option: str) -> tuple[tuple[int, int], ...]:
+    """Return (H, W) of each; BadInput, which names the option, where one is no size."""
+    return tuple(_size(text, option) for text in texts)
+
+
+def _size(text: str, option: str = "--size") -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)x(\d+)", text.strip().lower())
     if match is None:
-        raise BadInput(f"got --size {text}; expected HEIGHTxWIDTH in pixels, such as 512x768")
+        raise BadInput(f"got {option} {text}; expected HEIGHTxWIDTH in pixels, such as 512x768")
     return int(match[1]), int(match[2])

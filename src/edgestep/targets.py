@@ -1,13 +1,18 @@
 """The table of devices: which artifacts a target gets, what runs them, and what proves them without the device."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from edgestep.artifact import BadInput
 
 
 @dataclass(frozen=True)
 class Target:
-    """One row. `schemes` are what `ship` makes; `runtime` is a key of `runtimes`, "" where none runs here yet."""
+    """One row. `schemes` are what `ship` makes; `runtime`, a key of `runtimes`, is what runs it on any machine.
+
+    `latency` is what a time taken here is worth: "real", or "" where none is taken. `options` are those of Core ML's
+    export: compute_unit and deployment_target.
+    """
 
     name: str
     format: str
@@ -16,14 +21,24 @@ class Target:
     runtime: str
     proof: str
     latency: str
+    options: Mapping[str, str] = field(default_factory=dict)
 
+
+EVALUATED = "graph parity (evaluated); its golden bundle replays it on a Mac"
 
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
         Target("x86", "onnx", ("fp32", "fp16", "w8a8"), ("split", "fused"), "onnxruntime", "ONNX Runtime CPU", "real"),
         Target("intel", "openvino", ("fp16", "w8a8"), ("split", "fused"), "openvino", "OpenVINO CPU", "real"),
-        Target("mac", "coreml", ("fp16",), ("split",), "", "conversion only: loaded back, not run", ""),
+        Target(
+            *("mac", "coreml", ("fp16",), ("split", "fused"), "mil-evaluator", EVALUATED, "real"),
+            {"compute_unit": "gpu", "deployment_target": "macOS15"},
+        ),
+        Target(
+            *("iphone", "coreml", ("fp16", "w8", "p6", "w8a8"), ("split", "fused"), "mil-evaluator", EVALUATED, ""),
+            {"compute_unit": "ane", "deployment_target": "iOS18"},
+        ),
     )
 }
 """Target name -> row. A target that is not here yet is not offered."""

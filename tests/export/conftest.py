@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from edgestep.artifact import Artifact, OneStep
+from edgestep.export.coreml.options import CoreMLOptions
 from edgestep.export.graph.graphs import Graphs
 from edgestep.export.recipe.contract import contract_from_checkpoint
 from edgestep.export.run import export
@@ -54,15 +55,22 @@ def feeds(contract: OneStep) -> Feeds:
 
 @pytest.fixture(scope="session")
 def make(checkpoint: Checkpoint, graphs: Graphs, tmp_path_factory: pytest.TempPathFactory):
-    """Return a function of format, precision and layout that exports the tiny checkpoint once each."""
-    made: dict[tuple[str, str, str], Made] = {}
+    """Return a function of format, precision, layout and Core ML's options that exports the tiny checkpoint once each."""
+    made: dict[tuple[str, str, str, CoreMLOptions | None], Made] = {}
 
-    def exported(format: str, precision: str, layout: str) -> Made:
-        key = (format, precision, layout)
+    def exported(format: str, precision: str, layout: str, options: CoreMLOptions | None = None) -> Made:
+        key = (format, precision, layout, options)
         if key not in made:
-            out = tmp_path_factory.mktemp("artifacts") / "-".join(key)
+            out = tmp_path_factory.mktemp("artifacts") / f"{format}-{precision}-{layout}"
             artifact = export(
-                checkpoint, format=format, precision=precision, layout=layout, target="x86", out=out, graphs=graphs
+                checkpoint,
+                format=format,
+                precision=precision,
+                layout=layout,
+                target="x86",
+                out=out,
+                graphs=graphs,
+                coreml=options,
             )
             made[key] = Made(out, artifact)
         return made[key]

@@ -12,7 +12,7 @@ from edgestep.harness.parity.gates import gates_for
 from tests.harness.mutants.catalogue import CASES, MUTANTS
 from tests.harness.mutants.formula import TIMESTEP, alpha_bar, time_biases
 from tests.harness.mutants.good import EMOJI
-from tests.harness.mutants.mutant import FUSED, OPENVINO, SPLIT, Mutant, damaged
+from tests.harness.mutants.mutant import COREML, FUSED, OPENVINO, SPLIT, Mutant, damaged
 from tests.harness.mutants.onnx_graph import edited
 from tests.harness.mutants.outcome import SCHEMES
 from tests.harness.mutants.table import PATH, limits_table, measured, row_from_outcome, rows_of
@@ -51,6 +51,13 @@ QUICK = {
         "file_cut_in_half",
     ),
     OPENVINO: ("openvino bgr", "openvino gelu_tanh", "openvino padding_off_by_one", "openvino nan_first_weight"),
+    COREML: (
+        "coreml wrong_alpha_bar",
+        "coreml two_channels_swapped",
+        "coreml highest_byte_flipped",
+        "coreml layer_norm_epsilon",
+        "coreml offset_outside",
+    ),
 }
 """Run in the default suite; the fused form costs an export of its own, so that all of it is slow."""
 
@@ -77,7 +84,7 @@ def test_a_mutant_is_caught_by_the_gates_that_the_docs_name(emoji_made, form, na
             assert outcome.failed[scheme], (scheme, outcome)
 
 
-@pytest.mark.parametrize("form", [SPLIT, pytest.param(FUSED, marks=pytest.mark.slow), OPENVINO])
+@pytest.mark.parametrize("form", [SPLIT, pytest.param(FUSED, marks=pytest.mark.slow), OPENVINO, COREML])
 def test_the_good_artifact_passes(emoji_made, form):
     result = draw_and_check(emoji_made.artifact(form), emoji_made.reference, threads=1).result
     assert result.verdict == "passed", result.reason

@@ -169,12 +169,6 @@ def test_a_truncated_weight_file_never_passes(split_folder, reference, tmp_path)
     assert result.verdict == "failed" and result.reason.startswith("onnxruntime did not load it")
 
 
-def test_core_ml_is_unchecked_and_says_why(split_folder, reference, tmp_path):
-    folder = edited(split_folder, tmp_path / "mac", format="coreml", target="mac", scheme="fp16")
-    result = check_parity(folder, reference)
-    assert result.verdict == "unchecked" and "does not run here" in result.reason
-
-
 @pytest.mark.parametrize(
     ("changed", "match"),
     [

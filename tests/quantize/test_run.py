@@ -115,7 +115,8 @@ def changed_manifest(folder: Path, **changes: str) -> Path:
     ("changes", "scheme", "said"),
     [
         ({}, "w2", r"got scheme 'w2' for onnx; expected one of: w8a8 from onnx fp32; w8a8 from openvino fp32 or fp16"),
-        ({"format": "coreml"}, "w8a8", "got scheme 'w8a8' for coreml"),
+        ({"format": "coreml"}, "w3", "got scheme 'w3' for coreml; .*; w8a8, w8, w4, p8, p6, p4, p2, mixed from coreml"),
+        ({}, "p4", "got scheme 'p4' for onnx"),
         ({"scheme": "w8a8"}, "w8a8", "got a parent of format onnx and scheme 'w8a8'"),
         ({"scheme": "fp16"}, "w8a8", "got a parent of format onnx and scheme 'fp16'"),
     ],

@@ -1,5 +1,6 @@
 """The sessions: names, types and shapes as the file says, foreign errors as one line."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from edgestep.artifact import BadInput, TensorSpec
 from edgestep.runtimes.onnxruntime_bound import BoundRun
-from edgestep.runtimes.registry import SESSIONS, open_session, runtime_for_file
+from edgestep.runtimes.registry import open_session, runtime_for_file
 from tests.runtimes.handmade import CHANNELS, SIDE, UNET, save_graph, save_outside_weights
 
 SUFFIX = {"onnxruntime": ".onnx", "onnxruntime-cuda": ".onnx", "openvino": ".xml"}
@@ -17,7 +18,7 @@ EMBEDS = TensorSpec("encoder_hidden_states", "float32", (1, 6, 4))
 OUT = TensorSpec("out_sample", "float32", (1, CHANNELS, SIDE, SIDE))
 
 
-@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.cuda if "cuda" in name else ()) for name in SESSIONS])
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.cuda if "cuda" in name else ()) for name in SUFFIX])
 def runtime(request) -> str:
     if "cuda" in request.param and "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         pytest.skip("no onnxruntime-gpu here")
@@ -129,14 +130,21 @@ def test_float_layers_stay_float32_on_openvino(tmp_path):
     np.testing.assert_array_equal(out["out_sample"], np.full(OUT.shape, 2 * exact))
 
 
-@pytest.mark.parametrize(("name", "runtime"), [("unet/model.onnx", "onnxruntime"), ("generator.xml", "openvino")])
+@pytest.mark.parametrize(
+    ("name", "runtime"),
+    [
+        ("unet/model.onnx", "onnxruntime"),
+        ("generator.xml", "openvino"),
+        ("Unet.mlpackage", "coreml" if sys.platform == "darwin" else "mil-evaluator"),
+    ],
+)
 def test_a_file_tells_its_runtime(name, runtime):
     assert runtime_for_file(Path(name)) == runtime
 
 
 def test_a_file_of_no_runtime_is_refused():
-    with pytest.raises(BadInput, match=r"ends in \.onnx or \.xml"):
-        runtime_for_file(Path("model.mlpackage"))
+    with pytest.raises(BadInput, match=r"ends in \.onnx or \.xml or \.mlpackage"):
+        runtime_for_file(Path("model.tflite"))
 
 
 @pytest.mark.parametrize("location", ["../weights.bin", "/weights.bin"])

@@ -18,8 +18,18 @@ def test_parents_come_first_and_are_shown_only_where_the_target_asks_for_them():
     hidden = [job.name for job in jobs if not job.shown]
     assert hidden == ["emoji-openvino-fp32", "emoji-openvino-fp32-fused"]
     shown = [job.name for job in jobs if job.shown]
-    assert len(shown) == 6 + 4 + 1
-    assert "emoji-coreml-fp16" in shown
+    assert len(shown) == 6 + 4 + 2
+    assert {"emoji-mac-fp16", "emoji-mac-fp16-fused"} <= set(shown)
+
+
+def test_two_targets_of_one_format_and_other_options_share_no_artifact():
+    jobs = {job.name: job for job in jobs_from_targets("emoji", [TARGETS["mac"], TARGETS["iphone"]])}
+    assert len(jobs) == 2 + 8
+    assert jobs["emoji-mac-fp16"].target.options["compute_unit"] == "gpu"
+    assert jobs["emoji-iphone-fp16"].target.options["compute_unit"] == "ane"
+    assert all(jobs[f"emoji-iphone-{scheme}-fused"].shown for scheme in ("fp16", "w8", "p6", "w8a8"))
+    assert {jobs[f"emoji-iphone-{scheme}"].parent for scheme in ("w8", "p6", "w8a8")} == {"emoji-iphone-fp16"}
+    assert jobs["emoji-iphone-fp16"].parent == ""
 
 
 def test_what_is_only_built_upon_stands_apart():
@@ -29,5 +39,5 @@ def test_what_is_only_built_upon_stands_apart():
 
 
 def test_unknown_target_names_the_known_ones():
-    with pytest.raises(BadInput, match="x86, intel, mac"):
+    with pytest.raises(BadInput, match="x86, intel, mac, iphone"):
         target_named("toaster")

@@ -14,7 +14,7 @@ from edgestep.export.clients.configs import component_configs, model_index
 from edgestep.export.clients.schedulers import scheduler_config
 from edgestep.export.openvino.tokenizer import write_openvino_tokenizer
 from edgestep.export.source.checkpoint import Checkpoint
-from edgestep.export.source.tokenizer import tokenizer_json
+from edgestep.export.source.tokenizer import bpe_file, tokenizer_json
 
 TOKENIZER_FILES = (
     "vocab.json",
@@ -47,6 +47,17 @@ def write_client_files(folder: Path, checkpoint: Checkpoint, format: str) -> Non
     if format == "openvino" and checkpoint.base in CLIP_BASES:
         for name in checkpoint.tokenizers:
             write_openvino_tokenizer(folder / name)
+
+
+def write_apple_files(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write what Apple's Swift package reads beside its models: vocab.json and merges.txt; and our own tokenizers."""
+    write_tokenizer(folder / "tokenizer", checkpoint)
+    own = checkpoint.folder / checkpoint.tokenizers[0]
+    for file in ("vocab.json", "merges.txt"):
+        if (own / file).is_file():
+            shutil.copyfile(own / file, folder / file)
+        else:
+            (folder / file).write_text(bpe_file(file, tokenizer_json(own)))
 
 
 def write_tokenizer(folder: Path, checkpoint: Checkpoint) -> None:

@@ -23,6 +23,10 @@ READABLE_VERSIONS = (1,)
 
 PASSED, FAILED, UNDECIDED, UNCHECKED = "passed", "failed", "undecided", "unchecked"
 VERDICTS = (PASSED, FAILED, UNDECIDED, UNCHECKED)
+DEVICE, EVALUATED = "device", "evaluated"
+"""How an artifact was drawn: by the runtime that it is made for, or by executing its program on another machine."""
+PARITY_WORDS = {DEVICE: "parity", EVALUATED: "graph parity (evaluated)"}
+"""What a verdict is called: an evaluated program says nothing of what a Neural Engine makes of it."""
 UNREACHABLE, REPORTED = "unreachable", "reported"
 """What a gate can be beside passed, failed and undecided."""
 
@@ -79,7 +83,9 @@ class ParityResult:
     `absent` names the measures that this artifact does not let us take (a fused graph shows no x0). `approximation`:
     a tiny decoder stands in for the VAE, so the verdict is never passed: failed, or unchecked with the figures.
     `reference_label` says in words what drew the reference. `failure`: what became of the runtime's process (it
-    crashed, was killed, or gave no answer in time), "" where it drew; the verdict is failed then.
+    crashed, was killed, or gave no answer in time), "" where it drew; the verdict is failed then. `evidence`: "device",
+    or "evaluated" where the artifact's program was executed on another machine than it is made for, which is graph
+    parity only. `notes`: what the runtime told while it drew, such as where float16 overflowed.
     """
 
     verdict: str
@@ -92,6 +98,13 @@ class ParityResult:
     approximation: bool = False
     reference_label: str = ""
     failure: str = ""
+    evidence: str = DEVICE
+    notes: tuple[str, ...] = ()
+
+    @property
+    def called(self) -> str:
+        """Return what the verdict is on: "parity", or "graph parity (evaluated)"."""
+        return PARITY_WORDS.get(self.evidence, PARITY_WORDS[DEVICE])
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from edgestep.harness.figures import limit_text, measure_name, measure_text
 from edgestep.harness.reporting.summary import VERDICT_WORDS
-from edgestep.harness.results import FAILED, UNCHECKED, UNDECIDED, GateResult, ParityResult
+from edgestep.harness.results import EVALUATED, FAILED, UNCHECKED, UNDECIDED, GateResult, ParityResult
 
 HEADS = ("measure", "worst", "limit", "case", "passed")
 WORDS = {"passed": "yes", "failed": "NO"}
@@ -12,6 +12,7 @@ WORDS = {"passed": "yes", "failed": "NO"}
 def message_from_parity(result: ParityResult, artifact: str, reference: str, pictures: str) -> str:
     """Return several lines; `pictures` is the path of the strip, or why there is none."""
     on = f" on {result.runtime}" if result.runtime else ""
+    on += f", {result.called}," if result.evidence == EVALUATED else ""
     label = f" ({result.reference_label})" if result.reference_label else ""
     lines = [
         f"parity {VERDICT_WORDS[result.verdict]}: {_what_does_not_hold(result)}",

@@ -26,8 +26,7 @@ def _why_not_here(name: str) -> str:
     from edgestep.runtimes.registry import PACKAGES  # numpy comes with it: not at pytest's start
 
     target = target_named(name)
-    if not target.runtime:
-        return f"edgestep target {name}: nothing here runs its artifacts ({target.proof})"
     if importlib.util.find_spec(PACKAGES[target.runtime]) is None:
-        return f"edgestep target {name}: got no package {target.runtime}; pip install {target.runtime}"
+        package = PACKAGES[target.runtime]
+        return f"edgestep target {name}: got no package {package}; pip install {package}"
     return ""

@@ -31,6 +31,8 @@ STAYS_FLOAT: tuple[StaysFloat, ...] = (
 )
 """Searched in this order; the first that fits gives the reason."""
 
+WEIGHTS_STAY_FLOAT = STAYS_FLOAT[:3]
+"""What weights alone must not touch: the rest of the table is about what flows between layers."""
 
 UNNAMED = "an optimiser folded the formula or the latent scale into it, and lost its name"
 """Why a layer stays float whose name says no module: conv_out, most of the time."""
@@ -44,14 +46,19 @@ def module_path(layer: str) -> str:
 
 @dataclass(frozen=True)
 class Quantized:
-    """The layers of one graph: those that became INT8, and those that stayed float, with the reason."""
+    """The layers of one graph: those that became smaller, and those that stayed float, with the reason.
+
+    `how`: in words, where a scheme does it in more than one way.
+    """
 
     layers: tuple[str, ...]
     floats: Mapping[str, str]
+    how: str = ""
 
     def notes(self, component: str) -> tuple[str, ...]:
         """Return lines for a manifest: how many layers became INT8, and which stayed float, by reason."""
-        lines = [f"{component}: {len(self.layers)} layers quantized, {len(self.floats)} stay float"]
+        how = f": {self.how}" if self.how else ""
+        lines = [f"{component}: {len(self.layers)} layers quantized, {len(self.floats)} stay float{how}"]
         for reason in dict.fromkeys(self.floats.values()):
             same = (
                 re.sub(r"\.\d+", ".*", module_path(layer) or layer)

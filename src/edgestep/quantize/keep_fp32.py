@@ -2,11 +2,11 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from edgestep.artifact import BadInput
-from edgestep.quantize.floats import StaysFloat, module_path
+from edgestep.quantize.floats import StaysFloat
 
 REASON = "named by --keep-fp32"
 
@@ -30,13 +30,21 @@ def rows_from_names(names: Iterable[str]) -> tuple[StaysFloat, ...]:
     return tuple(StaysFloat(rf"(^|\.){re.escape(name)}$", REASON) for name in names)
 
 
-def check_known(names: Iterable[str], layers: Iterable[str]) -> None:
-    """Raise BadInput for a name that is no layer's module; `layers` are the names of what could be quantized."""
-    known = sorted({module_path(layer) for layer in layers} - {""})
+def dotted_fits(row: StaysFloat, module: str) -> bool:
+    """Tell whether a row is of a module that is named with dots, as in ONNX and OpenVINO."""
+    return re.search(row.pattern, module) is not None
+
+
+def check_known(
+    names: Iterable[str], modules: Iterable[str], fits: Callable[[StaysFloat, str], bool] = dotted_fits
+) -> None:
+    """Raise BadInput for a name that is no layer's module; `modules` are those of what could be quantized."""
+    known = sorted(set(modules) - {""})
     for name in names:
-        if any(re.search(row.pattern, path) for row in rows_from_names([name]) for path in known):
+        if any(fits(row, path) for row in rows_from_names([name]) for path in known):
             continue
-        alike = [path for path in known if path.rpartition(".")[2] == name.rpartition(".")[2]] or known
+        last = name.rpartition(".")[2]
+        alike = [path for path in known if re.search(rf"(^|[._]){re.escape(last)}$", path)] or known
         raise BadInput(
             f"got {name!r} to keep float, which is the module of no layer; expected one such as "
             f"{alike[0] if alike else 'unet.conv_in'}; take the names that 'edgestep bisect --keep-fp32' writes"

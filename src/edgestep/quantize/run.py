@@ -2,14 +2,17 @@
 
 import errno
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from edgestep.artifact import (
     MANIFEST,
     Artifact,
     BadInput,
+    Component,
     check_writable,
     files_in,
     inside,
@@ -22,35 +25,16 @@ from edgestep.artifact import (
 from edgestep.card_gates import CARD
 from edgestep.quantize.calibration import Feeds, calibration_sha256, check_feeds
 from edgestep.quantize.card import card_from_parent
-from edgestep.quantize.floats import STAYS_FLOAT, Quantized, StaysFloat
+from edgestep.quantize.coreml_mixed import MEAN_BITS
+from edgestep.quantize.coreml_pieces import feeds_of_next, inputs_of
+from edgestep.quantize.evaluated import Feed
+from edgestep.quantize.floats import StaysFloat
 from edgestep.quantize.keep_fp32 import check_known, rows_from_names
-from edgestep.quantize.onnx_w8a8 import onnx_layers, onnx_weight_files, quantize_onnx_w8a8
-from edgestep.quantize.openvino_w8a8 import openvino_layers, openvino_weight_files, quantize_openvino_w8a8
-from edgestep.quantize.schemes import scheme_for
+from edgestep.quantize.quantizers import QUANTIZERS, Options, Quantizer
+from edgestep.quantize.schemes import SCHEMES, scheme_for
 
-REVISION = 2
+REVISION = 3
 """Part of every key: raise it when what quantize writes changes, so that artifacts made before are not reused."""
-
-
-@dataclass(frozen=True)
-class Quantizer:
-    """`quantize(source, final, feeds, table)` writes one graph; `weight_files(source)` is what it replaces, and
-    `layers(source)` names the operations that it could quantize.
-    """
-
-    quantize: Callable[..., Quantized]
-    weight_files: Callable[[Path], tuple[Path, ...]]
-    layers: Callable[[Path], tuple[str, ...]]
-    tools: tuple[str, ...]
-
-
-QUANTIZERS: dict[tuple[str, str], Quantizer] = {
-    ("onnx", "w8a8"): Quantizer(quantize_onnx_w8a8, onnx_weight_files, onnx_layers, ("onnx", "onnxruntime")),
-    ("openvino", "w8a8"): Quantizer(
-        quantize_openvino_w8a8, openvino_weight_files, openvino_layers, ("openvino", "nncf")
-    ),
-}
-"""(format, scheme) -> what makes it; a pair for each that SCHEMES lists."""
 
 
 def quantize(
@@ -58,68 +42,121 @@ def quantize(
     *,
     scheme: str,
     out: Path,
-    feeds: Feeds,
-    table: Sequence[StaysFloat] = STAYS_FLOAT,
+    feeds: Feeds | None = None,
+    table: Sequence[StaysFloat] | None = None,
     keep: Sequence[str] = (),
+    options: Options | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Artifact:
     """Quantize the artifact in `parent` to the new folder `out`; return the manifest that it holds.
 
     `feeds`: component name -> what it was fed in some drawings of the parent (`Drawer.feeds`); the same feeds give the
-    same bytes. `table` says which layers stay float, `keep` names modules whose layers do too. Nothing is left at `out`
-    when it fails. Raises BadInput where the parent is changed, quantized already or of a format without that scheme,
-    where the feeds are too few or broken, and where a name in `keep` is no layer's module.
+    same bytes, and a scheme that is not calibrated needs none. `table` says which layers stay float, None is the
+    scheme's own; `keep` names modules whose layers do too. Nothing is left at `out` when it fails; what was measured
+    for mixed is kept beside it until it succeeds. Raises BadInput where the parent is changed, quantized already, of a
+    format without that scheme or for a system without it, where the feeds are too few or broken, and where a name in
+    `keep` is no layer's module.
     """
     check_writable(out)
+    options = options or Options()
     artifact = read_artifact(parent)
-    scheme_for(scheme, artifact.format, artifact.scheme)
-    check_feeds(feeds, artifact)
-    quantizer = QUANTIZERS[artifact.format, scheme]
-    check_keep(parent, artifact, scheme, keep)
-    table = (*rows_from_names(keep), *table)
+    work = _work(artifact, scheme, feeds or {}, table, keep, options)
+    check_parent(parent, artifact, scheme, keep)
     try:
-        with written_aside(out) as folder:
-            _copy_rest(parent, folder, artifact, quantizer)
-            notes: list[str] = []
-            for component in artifact.components:
-                samples = feeds[component.name]
-                tell(f"quantizing {component.name} to {scheme} with {len(samples)} samples")
-                final = folder / component.file
-                final.parent.mkdir(parents=True, exist_ok=True)
-                notes += quantizer.quantize(parent / component.file, final, samples, table).notes(component.name)
-            return _finished(folder, artifact, scheme, quantizer, feeds, table, tuple(notes))
+        with written_aside(out) as folder, _kept_beside(out, work.key) as kept:
+            _copy_rest(parent, folder, artifact, work.quantizer)
+            notes = _quantized(work, parent, folder, options, kept, tell)
+            return _finished(folder, work, notes)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise BadInput(f"got a full disk while writing {out}; free some space, or choose another folder") from error
         raise
 
 
-def check_keep(parent: Path, artifact: Artifact, scheme: str, keep: Sequence[str]) -> None:
-    """Raise BadInput where a name in `keep` is the module of no layer that the scheme would quantize or leave."""
+@dataclass(frozen=True)
+class _Work:
+    """What `quantize` was asked for, checked. `calibration` is the hash of the feeds, "" where they do not matter."""
+
+    parent: Artifact
+    scheme: str
+    quantizer: Quantizer
+    feeds: Feeds
+    calibration: str
+    table: Sequence[StaysFloat]
+    key: str
+
+
+def _work(
+    artifact: Artifact,
+    scheme: str,
+    feeds: Feeds,
+    table: Sequence[StaysFloat] | None,
+    keep: Sequence[str],
+    options: Options,
+) -> _Work:
+    calibrated = scheme_for(scheme, artifact.format, artifact.scheme).calibrated
+    if calibrated:
+        check_feeds(feeds, artifact)
+    calibration = calibration_sha256(feeds) if calibrated else ""
+    rows = (*rows_from_names(keep), *(SCHEMES[scheme].table if table is None else table))
+    key = quantize_key(artifact.key, scheme, calibration, rows, mean_bits=options.mean_bits)
+    quantizer = QUANTIZERS[artifact.format, scheme]
+    return _Work(artifact, scheme, quantizer, feeds if calibrated else {}, calibration, rows, key)
+
+
+def check_parent(parent: Path, artifact: Artifact, scheme: str, keep: Sequence[str] = ()) -> None:
+    """Raise BadInput where a graph cannot be quantized so, or a name in `keep` is the module of no layer in it."""
+    quantizer = QUANTIZERS[artifact.format, scheme]
+    files = [parent / file for component in artifact.components for file in component.files]
+    for file in files:
+        quantizer.check(file, scheme)
     if keep:
-        layers = QUANTIZERS[artifact.format, scheme].layers
-        check_known(keep, [layer for component in artifact.components for layer in layers(parent / component.file)])
+        check_known(keep, [module for file in files for module in quantizer.modules(file)], quantizer.fits)
 
 
-def quantize_key(parent_key: str, scheme: str, calibration: str, table: Sequence[StaysFloat] = STAYS_FLOAT) -> str:
-    """Return what names the artifact's content: equal key, equal artifact. `calibration` is `calibration_sha256`."""
+def quantize_key(
+    parent_key: str,
+    scheme: str,
+    calibration: str = "",
+    table: Sequence[StaysFloat] | None = None,
+    *,
+    mean_bits: float = MEAN_BITS,
+) -> str:
+    """Return what names the artifact's content: equal key, equal artifact.
+
+    `calibration` is `calibration_sha256`, and does not matter to a scheme that is not calibrated; `table` None is the
+    scheme's own; `mean_bits` matters to mixed alone.
+    """
     return sha256_of_json(
         {
             "parent": parent_key,
             "scheme": scheme,
-            "calibration": calibration,
-            "floats": [asdict(row) for row in table],
-            "tools": tool_versions("onnx", "onnxruntime", "openvino", "nncf"),
+            "calibration": calibration if SCHEMES[scheme].calibrated else "",
+            "floats": [asdict(row) for row in (SCHEMES[scheme].table if table is None else table)],
+            "tools": tool_versions("onnx", "onnxruntime", "openvino", "nncf", "coremltools"),
             "revision": REVISION,
+            **({"mean_bits": mean_bits} if scheme == "mixed" else {}),
         }
     )
 
 
+@contextmanager
+def _kept_beside(out: Path, key: str) -> Iterator[Path]:
+    """Yield a folder beside `out` for what is measured; it goes when the block ends well, or it holds nothing."""
+    folder = out.parent / f".{out.name}.measured-{key[:16]}"
+    folder.mkdir(exist_ok=True)
+    try:
+        yield folder
+    finally:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def _copy_rest(parent: Path, folder: Path, artifact: Artifact, quantizer: Quantizer) -> None:
     """Copy every file that is not a weight."""
-    replaced = {
-        file.resolve() for component in artifact.components for file in quantizer.weight_files(parent / component.file)
-    }
+    files = [parent / file for component in artifact.components for file in component.files]
+    replaced = {replaced.resolve() for file in files for replaced in quantizer.weight_files(file)}
     for file in artifact.files:
         source = inside(parent, file.path)
         if source.resolve() not in replaced and file.path != MANIFEST:
@@ -127,26 +164,50 @@ def _copy_rest(parent: Path, folder: Path, artifact: Artifact, quantizer: Quanti
             shutil.copyfile(source, folder / file.path)
 
 
-def _finished(
-    folder: Path,
-    parent: Artifact,
-    scheme: str,
-    quantizer: Quantizer,
-    feeds: Feeds,
-    table: Sequence[StaysFloat],
-    notes: tuple[str, ...],
-) -> Artifact:
+def _quantized(
+    work: _Work, parent: Path, folder: Path, options: Options, kept: Path, tell: Callable[[str], None]
+) -> tuple[str, ...]:
+    """Write every graph into `folder`; return what the manifest is to say of them."""
+    notes: list[str] = []
+    for component in work.parent.components:
+        samples = work.feeds.get(component.name, ())
+        tell(f"quantizing {component.name} to {work.scheme}" + (f" with {len(samples)} samples" if samples else ""))
+        for file, fed in zip(component.files, _fed(parent, component, samples, options), strict=True):
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            given = {"evaluate": options.evaluate, "mean_bits": options.mean_bits, "tell": tell}
+            given["kept"] = kept / f"{Path(file).stem}.json"
+            taken = {name: given[name] for name in work.quantizer.takes}
+            made = work.quantizer.quantize(parent / file, folder / file, fed, work.table, **taken)
+            notes += made.notes(f"{component.name}, {Path(file).stem}" if component.pieces else component.name)
+    return tuple(notes)
+
+
+def _fed(parent: Path, component: Component, samples: Sequence[Feed], options: Options) -> Iterator[Sequence[Feed]]:
+    """Yield what each file of a component was fed."""
+    if not component.pieces or not samples:
+        yield from [samples] * len(component.files)
+        return
+    files = [parent / file for file in component.files]
+    known, fed = list(samples), inputs_of(files[0], samples)
+    yield fed
+    for file, following in pairwise(files):
+        fed, known = feeds_of_next(file, following, fed, known, options.evaluate)
+        yield fed
+
+
+def _finished(folder: Path, work: _Work, notes: tuple[str, ...]) -> Artifact:
     """Write the card and, last, the manifest."""
-    calibration = calibration_sha256(feeds)
-    samples = len(next(iter(feeds.values())))
+    parent = work.parent
+    samples = len(next(iter(work.feeds.values()), ()))
+    drawn = (f"calibration: {samples} samples, SHA-256 {work.calibration}",) if work.calibration else ()
     artifact = replace(
         parent,
-        name=_name(parent, scheme),
-        scheme=scheme,
-        key=quantize_key(parent.key, scheme, calibration, table),
+        name=_name(parent, work.scheme),
+        scheme=work.scheme,
+        key=work.key,
         parent=parent.key,
-        tools={**parent.tools, **tool_versions(*quantizer.tools)},
-        notes=(*parent.notes, f"calibration: {samples} samples, SHA-256 {calibration}", *notes),
+        tools={**parent.tools, **tool_versions(*work.quantizer.tools)},
+        notes=(*parent.notes, *drawn, *notes),
     )
     if (folder / CARD).is_file():
         text = card_from_parent((folder / CARD).read_text(), parent, artifact, files_in(folder))

@@ -1,21 +1,30 @@
 """The schemes: name -> what it does, and for which format of artifact it exists.
 
-A name decodes mechanically: w8a8 is 8-bit weights and 8-bit activations. A scheme stands here once it is proven on
-the bundled generator; w8, w4, a16w8 and mixed have their place here.
+A name decodes mechanically: w8a8 is 8-bit weights and 8-bit activations, p4 is weights palettized to tables of 2^4
+numbers. A scheme stands here once it is proven on the bundled generator.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgestep.artifact import BadInput
+from edgestep.quantize.floats import STAYS_FLOAT, WEIGHTS_STAY_FLOAT, StaysFloat
+
+FLOATS = ("fp16", "fp32")
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """One scheme: `formats` maps an artifact's format to the schemes that its parent may have."""
+    """One scheme: `formats` maps an artifact's format to the schemes that its parent may have, the usual one first.
+
+    `calibrated`: it needs to know what the components are fed. `table`: what stays float.
+    """
 
     name: str
     formats: dict[str, tuple[str, ...]]
     description: str
+    calibrated: bool = False
+    table: Sequence[StaysFloat] = WEIGHTS_STAY_FLOAT
 
 
 SCHEMES: dict[str, Scheme] = {
@@ -23,9 +32,18 @@ SCHEMES: dict[str, Scheme] = {
     for scheme in (
         Scheme(
             "w8a8",
-            {"onnx": ("fp32",), "openvino": ("fp32", "fp16")},
+            {"onnx": ("fp32",), "openvino": ("fp32", "fp16"), "coreml": FLOATS},
             "static INT8: weights per channel, activations per tensor, calibrated",
+            calibrated=True,
+            table=STAYS_FLOAT,
         ),
+        Scheme("w8", {"coreml": FLOATS}, "weights int8 per output channel"),
+        Scheme("w4", {"coreml": FLOATS}, "weights int4 per block of 32 inputs; iOS 18 and macOS 15"),
+        Scheme("p8", {"coreml": FLOATS}, "weights palettized, 256 numbers"),
+        Scheme("p6", {"coreml": FLOATS}, "weights palettized, 64 numbers"),
+        Scheme("p4", {"coreml": FLOATS}, "weights palettized, 16 numbers; from iOS 18 on for each 16 channels"),
+        Scheme("p2", {"coreml": FLOATS}, "weights palettized, 4 numbers; from iOS 18 on for each 16 channels"),
+        Scheme("mixed", {"coreml": FLOATS}, "palettized, 2 to 8 bits by sensitivity, 4 on average", calibrated=True),
     )
 }
 """Scheme name -> scheme."""
@@ -33,11 +51,11 @@ SCHEMES: dict[str, Scheme] = {
 
 def scheme_for(name: str, form: str, parent_scheme: str) -> Scheme:
     """Return the scheme; raise BadInput, with the table of what there is, where it does not exist for such a parent."""
-    table = "; ".join(
-        f"{scheme.name} from {_listed(form, parents)}"
-        for scheme in SCHEMES.values()
-        for form, parents in scheme.formats.items()
-    )
+    grouped: dict[str, list[str]] = {}
+    for scheme in SCHEMES.values():
+        for each, parents in scheme.formats.items():
+            grouped.setdefault(_listed(each, parents), []).append(scheme.name)
+    table = "; ".join(f"{', '.join(names)} from {parents}" for parents, names in grouped.items())
     if name not in SCHEMES or form not in SCHEMES[name].formats:
         raise BadInput(f"got scheme {name!r} for {form}; expected one of: {table}; choose one of these")
     if parent_scheme not in SCHEMES[name].formats[form]:

@@ -45,9 +45,9 @@ class CoreMLSession:
         try:
             self._model = ct.models.MLModel(str(file), compute_units=unit, function_name=function or None)
         except Exception as error:
-            raise BadInput(f"got {file}, which Core ML does not load ({_line(error)}); expected one that it does") from (
-                error
-            )
+            raise BadInput(
+                f"got {file}, which Core ML does not load ({_line(error)}); expected one that it does"
+            ) from (error)
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run once; return every output by name. Feeds that do not fit, or that Core ML refuses, are BadInput."""

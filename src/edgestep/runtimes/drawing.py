@@ -8,7 +8,7 @@ inside the denoiser, but for Apple's layout of Core ML (see apple_layout.py), wh
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -29,7 +29,8 @@ class Drawing:
 
     `prompt_embeds` float32 [B, T, D], `x0` float32 [B, C, h, w] (before the latent scale), `sample` float32
     [B, 3, H, W] in about [-1, 1], `image` uint8 [B, H, W, 3]. `decoded`, like `image`, is what the decoder made of
-    another x0 that it was handed, None where it was handed none.
+    another x0 that it was handed, None where it was handed none. `notes` are lines that the runtime told of this
+    drawing: where float16 overflowed.
     """
 
     prompt_embeds: np.ndarray | None
@@ -37,6 +38,7 @@ class Drawing:
     sample: np.ndarray | None
     image: np.ndarray
     decoded: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Drawer:
@@ -74,7 +76,9 @@ class Drawer:
         `inputs`: `input_ids_2` (sdxl), `attention_mask` (pixart, sana), int64 [B, T]. `more_noise` float32
         [n-1, B, C, h, w] is what a loop of n steps adds after each step but the last, where it adds any.
         """
-        return self._draw(_together(input_ids, noise, more_noise, inputs), {}, {})
+        drawing = self._draw(_together(input_ids, noise, more_noise, inputs), {}, {})
+        notes = tuple(f"{name}: {overflow}" for name, overflow in self.overflows.items())
+        return replace(drawing, notes=notes) if notes else drawing
 
     def draw_timed(
         self, input_ids: np.ndarray, noise: np.ndarray, *, more_noise: np.ndarray | None = None, **inputs: np.ndarray

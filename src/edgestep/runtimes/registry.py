@@ -9,6 +9,7 @@ from typing import Any
 from edgestep.artifact import Artifact, BadInput
 from edgestep.runtimes.coreml_session import CoreMLSession
 from edgestep.runtimes.mil_evaluator import MilEvaluator
+from edgestep.runtimes.mil_probe import MilProbe
 from edgestep.runtimes.onnx_probe import OnnxProbe
 from edgestep.runtimes.onnxruntime_session import OnnxRuntimeSession
 from edgestep.runtimes.openvino_probe import OpenVINOProbe
@@ -31,17 +32,27 @@ SESSIONS: dict[str, Callable[..., Session]] = {
 EVALUATED = ("mil-evaluator",)
 """Runtimes that execute what a file says, on another machine than the one that it is made for."""
 
+ON_MAC = ("coreml", "coreml-cpu", "coreml-gpu", "coreml-ane")
+"""Runtimes that macOS alone has."""
+
+COREML_RUNTIMES = ("mil-evaluator", *ON_MAC)
+"""Runtimes that open Core ML packages, and nothing else."""
+
 COREML = "coreml" if sys.platform == "darwin" else "mil-evaluator"
 """What runs a Core ML package here."""
 
-PROBES: dict[str, Callable[..., Probe]] = {"onnxruntime": OnnxProbe, "openvino": OpenVINOProbe}
+PROBES: dict[str, Callable[..., Probe]] = {
+    "onnxruntime": OnnxProbe,
+    "openvino": OpenVINOProbe,
+    "mil-evaluator": MilProbe,
+}
 """Runtime name -> what opens a file on it to look into."""
 
 PACKAGES: dict[str, str] = {
     "onnxruntime": "onnxruntime",
     "onnxruntime-cuda": "onnxruntime",
     "openvino": "openvino",
-    **dict.fromkeys(("mil-evaluator", "coreml", "coreml-cpu", "coreml-gpu", "coreml-ane"), "coremltools"),
+    **dict.fromkeys(COREML_RUNTIMES, "coremltools"),
 }
 """Runtime name -> the package that is imported for it."""
 
@@ -50,6 +61,9 @@ FORMATS: dict[str, str] = {"onnx": "onnxruntime", "openvino": "openvino", "corem
 
 SUFFIXES: dict[str, str] = {".onnx": "onnxruntime", ".xml": "openvino", ".mlpackage": COREML}
 """File suffix -> the runtime that runs it here."""
+
+OTHER_COREML = (".mlmodel", ".mlmodelc")
+"""Suffixes of Core ML that nothing here runs: its runtime says why."""
 
 
 def open_session(runtime: str, file: Path, *, threads: int | None = None, **options: Any) -> Session:
@@ -84,6 +98,8 @@ def runtime_for(artifact: Artifact) -> str:
 
 def runtime_for_file(file: Path) -> str:
     """Return the runtime that opens this model file by its suffix; raise BadInput where there is none."""
+    if file.suffix in OTHER_COREML:
+        return COREML
     if file.suffix not in SUFFIXES:
         raise BadInput(f"got {file}; expected a file that ends in {' or '.join(SUFFIXES)}; name the model file itself")
     return SUFFIXES[file.suffix]

@@ -1,7 +1,8 @@
 """A parity result -> what the artifact's card says of it."""
 
 from edgestep.harness.reporting.lines import text_from_parity
-from edgestep.harness.results import ParityResult
+from edgestep.harness.reporting.summary import GRAPH_PARITY
+from edgestep.harness.results import EVALUATED, ParityResult
 
 
 def gates_from_parity(result: ParityResult, reference: str) -> str:
@@ -11,4 +12,6 @@ def gates_from_parity(result: ParityResult, reference: str) -> str:
         return gates
     runtime = f" on {result.runtime}" if result.runtime else ""
     drew = f"`edgestep ship` drew {result.cases} cases{runtime} and compared them with PyTorch ({reference})"
+    if result.evidence == EVALUATED:
+        drew += f". {GRAPH_PARITY} `edgestep parity FOLDER --runtime coreml-ane` on a Mac does, with golden/"
     return f"{drew}; the worst case decides.\n\n```text\n{gates}\n```"

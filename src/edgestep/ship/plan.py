@@ -25,21 +25,30 @@ class Job:
 
 
 def jobs_from_targets(checkpoint_name: str, targets: Sequence[Target]) -> list[Job]:
-    """Return every job, parents before what is made from them: `emoji-onnx-w8a8-fused` from `emoji-onnx-fp32-fused`."""
+    """Return every job, parents before what is made from them: `emoji-onnx-w8a8-fused` from `emoji-onnx-fp32-fused`.
+
+    What is exported for one target only is named after it and not after its format: `emoji-iphone-fp16`.
+    """
     jobs: dict[str, Job] = {}
     for target in targets:
         for layout in target.layouts:
             for scheme in target.schemes:
                 job = _job(checkpoint_name, target, scheme, layout)
                 if job.parent and job.parent not in jobs:
-                    shown = "fp32" in target.schemes
-                    jobs[job.parent] = Job(job.parent, target, "fp32", layout, shown=shown)
+                    parent = parent_scheme(job.scheme, target)
+                    jobs[job.parent] = Job(job.parent, target, parent, layout, shown=parent in target.schemes)
                 jobs.setdefault(job.name, job)
     return list(jobs.values())
 
 
 def _job(checkpoint_name: str, target: Target, scheme: str, layout: str) -> Job:
-    # what `quantize` has a scheme for is made from an fp32 artifact, the rest is exported
+    # what `quantize` has a scheme for is made from a float artifact, the rest is exported
     suffix = "" if layout == "split" else f"-{layout}"
-    parent = f"{checkpoint_name}-{target.format}-fp32{suffix}" if scheme in SCHEMES else ""
-    return Job(f"{checkpoint_name}-{target.format}-{scheme}{suffix}", target, scheme, layout, parent)
+    head = f"{checkpoint_name}-{target.name if target.options else target.format}"
+    parent = f"{head}-{parent_scheme(scheme, target)}{suffix}" if scheme in SCHEMES else ""
+    return Job(f"{head}-{scheme}{suffix}", target, scheme, layout, parent)
+
+
+def parent_scheme(scheme: str, target: Target) -> str:
+    """Return the scheme of what a quantized artifact is made from: the first that it may be."""
+    return SCHEMES[scheme].formats[target.format][0]

@@ -8,6 +8,7 @@ from pathlib import Path
 from edgestep import __version__
 from edgestep.artifact import Artifact, sha256_of_json, tool_versions
 from edgestep.card_gates import record_gates
+from edgestep.export.coreml.options import CoreMLOptions
 from edgestep.export.graph.graphs import Graphs
 from edgestep.export.recipe.contract import contract_from_checkpoint
 from edgestep.export.run import export, export_key
@@ -15,6 +16,7 @@ from edgestep.export.source.checkpoint import Checkpoint, open_source
 from edgestep.export.source.source import Source
 from edgestep.harness.machine import machine_here
 from edgestep.harness.parity.check import draw_and_check
+from edgestep.harness.parity.golden import keep_golden
 from edgestep.harness.reference.bundle import Reference, read_reference
 from edgestep.harness.reference.prompts import prompts_for
 from edgestep.harness.reference.record import record_reference
@@ -30,9 +32,13 @@ from edgestep.harness.results import (
 )
 from edgestep.progress import Tell
 from edgestep.quantize.calibration import calibration_sha256
+from edgestep.quantize.quantizers import Options
 from edgestep.quantize.run import quantize, quantize_key
+from edgestep.quantize.schemes import SCHEMES
 from edgestep.runtimes.picture import write_picture
+from edgestep.runtimes.registry import runtime_for
 from edgestep.ship.calibration import CALIBRATION_PROMPTS, Calibration, Lazy, calibration_from_prompts
+from edgestep.ship.coreml_evaluation import evaluate
 from edgestep.ship.gates import gates_from_parity
 from edgestep.ship.plan import Job, jobs_from_targets
 from edgestep.ship.speed import Timing, measure_speed
@@ -40,6 +46,10 @@ from edgestep.ship.stages import Stages
 from edgestep.targets import target_named
 
 TOOLS = ("torch", "diffusers", "transformers", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf", "coremltools")
+
+
+CARRY_GOLDEN = ("coreml",)
+"""Formats whose artifacts are checked elsewhere than where they run, and so take cases along to replay there."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,8 @@ def ship(request: ShipRequest, tell: Tell) -> Results:
     for job in shown:  # after all are made: what is quantized takes its parent's card
         text = gates_from_parity(checked[job.name], reference.index.label)
         made[job.name] = record_gates(job.folder(request.out), text)
+        if job.target.format in CARRY_GOLDEN:
+            made[job.name] = keep_golden(job.folder(request.out), reference)
     timing = Timing(request.out, request.source, contract, checkpoint.sha256, request.threads)
     speed = measure_speed(timing, shown, made, checked, stages, tell)
     names = [case.name for case in reference.cases]
@@ -137,13 +149,13 @@ def _artifacts(
     for number, job in enumerate(jobs, 1):
         what = f"{job.name} ({number} of {len(jobs)})"
         if job.parent:
-            drawn = sha256_of_json([made[job.parent].key, calibration.sha256])
-            feeds = Lazy(calibration, folders[job.parent])
-            sha256 = stages.kept(f"{job.name}.calibration", drawn, str, lambda f=feeds: calibration_sha256(f()))
+            feeds = Lazy(calibration, folders[job.parent]) if SCHEMES[job.scheme].calibrated else None
+            sha256 = _calibration_hash(job, made[job.parent].key, calibration, feeds, stages)
             key = quantize_key(made[job.parent].key, job.scheme, sha256)
             make = _quantizer(job, folders, feeds, tell)
         else:
-            key = export_key(checkpoint, job.target.format, job.scheme, job.layout)
+            options = _coreml_options(job)
+            key = export_key(checkpoint, job.target.format, job.scheme, job.layout, coreml=options)
             make = _exporter(job, folders[job.name], checkpoint, graphs, tell)
 
         def told(what: str = what, make=make) -> Artifact:
@@ -163,19 +175,42 @@ def _exporter(job: Job, folder: Path, checkpoint: Checkpoint, graphs: Graphs, te
         target=job.target.name,
         out=folder,
         graphs=graphs,
+        coreml=_coreml_options(job),
         tell=tell,
     )
 
 
-def _quantizer(job: Job, folders: dict[str, Path], feeds: Lazy, tell: Tell):
-    return lambda: quantize(folders[job.parent], scheme=job.scheme, out=folders[job.name], feeds=feeds(), tell=tell)
+def _coreml_options(job: Job) -> CoreMLOptions | None:
+    options = job.target.options
+    if not options:
+        return None
+    return CoreMLOptions(compute_unit=options["compute_unit"], deployment_target=options["deployment_target"])
+
+
+def _calibration_hash(job: Job, parent_key: str, calibration: Calibration, feeds: Lazy | None, stages: Stages) -> str:
+    """Return the hash of what calibrates a job, "" where nothing does."""
+    if feeds is None:
+        return ""
+    drawn = sha256_of_json([parent_key, calibration.sha256])
+    return stages.kept(f"{job.name}.calibration", drawn, str, lambda: calibration_sha256(feeds()))
+
+
+def _quantizer(job: Job, folders: dict[str, Path], feeds: Lazy | None, tell: Tell):
+    return lambda: quantize(
+        folders[job.parent],
+        scheme=job.scheme,
+        out=folders[job.name],
+        feeds=feeds() if feeds else None,
+        options=Options(evaluate),
+        tell=tell,
+    )
 
 
 def _parity(
     request: ShipRequest, job: Job, artifact: Artifact, reference: Reference, stages: Stages, tell: Tell
 ) -> ParityResult:
     """Gate one artifact, and leave its pictures in pictures/<name>/."""
-    key = sha256_of_json([artifact.key, reference.index.tensors_sha256, __version__])
+    key = sha256_of_json([artifact.key, reference.index.tensors_sha256, runtime_for(artifact), __version__])
 
     def check() -> ParityResult:
         tell(f"{job.name}: parity on {len(reference.cases)} cases")

@@ -19,6 +19,7 @@ from edgestep.harness.machine import machine_here
 from edgestep.harness.results import PASSED, Baseline, LatencyResult, ParityResult, Ratio
 from edgestep.harness.worker_process import Job as TimedJob
 from edgestep.progress import Tell
+from edgestep.runtimes.registry import EVALUATED, runtime_for
 from edgestep.ship.plan import Job
 from edgestep.ship.stages import Stages
 
@@ -62,7 +63,7 @@ def measure_speed(
     tell: Tell,
 ) -> Speed:
     """Time every artifact that a runtime here runs, PyTorch eager and the teacher; then the best against them."""
-    timed = [job for job in jobs if job.target.runtime]
+    timed = [job for job in jobs if job.target.latency and runtime_for(made[job.name]) not in EVALUATED]
     latency = {job.name: _latency(timing, job, made[job.name], stages, tell) for job in timed}
     if not timed:
         return Speed(latency, (), ())

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.harness.mutants import formula, layers, numerics, openvino, pictures, prompts
-from tests.harness.mutants.mutant import FORMS, FUSED, OPENVINO, SPLIT, Mutant
+from tests.harness.mutants import coreml, formula, layers, numerics, openvino, pictures, prompts
+from tests.harness.mutants.mutant import COREML, FORMS, FUSED, OPENVINO, SPLIT, Mutant
 
 Make = Callable[[Path], None]
 
@@ -111,19 +111,51 @@ IR: tuple[Make, ...] = (
 )
 """Edits of the OpenVINO IR."""
 
+PACKAGES: tuple[Make, ...] = (
+    coreml.wrong_t,
+    coreml.wrong_alpha_bar,
+    coreml.v_read_as_epsilon,
+    coreml.swapped_prompts,
+    coreml.latent_channels_shuffled,
+    coreml.two_channels_swapped,
+    coreml.last_channels_swapped,
+    coreml.bgr,
+    coreml.convolution_zeroed,
+    coreml.padding_off_by_one,
+    coreml.gelu_tanh,
+    coreml.layer_norm_epsilon,
+    coreml.group_norm_epsilon,
+    coreml.group_norm_epsilon_large,
+    coreml.query_and_key_swapped,
+    coreml.weight_transposed,
+    coreml.highest_byte_flipped,
+    coreml.highest_byte_flipped_at_the_end,
+    coreml.exponent_bit_flipped,
+    coreml.lowest_byte_flipped,
+    coreml.nan_first_weight,
+    coreml.tail_of_a_weight_lost,
+    coreml.weights_cut,
+    coreml.offset_outside,
+)
+"""Edits of Core ML packages."""
+
+PREFIXES = {OPENVINO: IR, COREML: PACKAGES}
+"""Form -> its own edits, whose names begin with the format's."""
+
 
 def _table(*groups: tuple[tuple[Make, ...], tuple[str, ...]]) -> dict[str, Mutant]:
     made: dict[str, Mutant] = {}
     for functions, forms in groups:
         for make in functions:
-            name = f"openvino {make.__name__}" if functions is IR else make.__name__
+            own = next((form.split()[0] + " " for form, edits in PREFIXES.items() if functions is edits), "")
+            name = f"{own}{make.__name__}"
             assert name not in made and make.__doc__
             made[name] = Mutant(" ".join(make.__doc__.split()).rstrip("."), make, forms)
     return made
 
 
 MUTANTS: dict[str, Mutant] = _table(
-    (EVERY_FORM, FORMS), (ONNX, (SPLIT, FUSED)), (ONNX_FUSED, (FUSED,)), (IR, (OPENVINO,))
+    (EVERY_FORM, FORMS), (ONNX, (SPLIT, FUSED)), (ONNX_FUSED, (FUSED,)), (IR, (OPENVINO,)), (PACKAGES, (COREML,))
 )
 """Name -> Mutant."""
 

@@ -11,12 +11,17 @@ import edgestep
 from edgestep.harness.reference.bundle import Reference
 from edgestep.harness.reference.record import record_reference
 from edgestep.runtimes.drawing import Drawing
-from tests.harness.mutants.mutant import FUSED, OPENVINO, SPLIT
+from tests.harness.mutants.mutant import COREML, FUSED, OPENVINO, SPLIT
 from tests.harness.mutants.outcome import drawings_of
 
 EMOJI = Path(edgestep.__file__).parent / "checkpoints" / "emoji"
 CASES = 8
-OF_FORM = {SPLIT: ("onnx", "split"), FUSED: ("onnx", "fused"), OPENVINO: ("openvino", "split")}
+OF_FORM = {
+    SPLIT: ("onnx", "split"),
+    FUSED: ("onnx", "fused"),
+    OPENVINO: ("openvino", "split"),
+    COREML: ("coreml", "split"),
+}
 """Form -> format and layout."""
 
 

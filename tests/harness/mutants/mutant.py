@@ -14,8 +14,8 @@ from typing import Any
 
 from edgestep.artifact import MANIFEST, files_in, read_artifact, sha256_of_file, write_manifest
 
-SPLIT, FUSED, OPENVINO = "onnx split", "onnx fused", "openvino split"
-FORMS = (SPLIT, FUSED, OPENVINO)
+SPLIT, FUSED, OPENVINO, COREML = "onnx split", "onnx fused", "openvino split", "coreml split"
+FORMS = (SPLIT, FUSED, OPENVINO, COREML)
 """The artifacts that are damaged, all fp32."""
 
 

@@ -108,6 +108,11 @@ def test_upsample_bilinear_with_two_ways_to_align_is_refused():
         OPS["upsample_bilinear"](torch.ones(1, 1, 2, 2), align_corners=True, half_pixel_centers=True)
 
 
+def round_half_up(i: int, size: int, count: int) -> int:
+    """Return the index whose centre is nearest to that of number i, TensorFlow's with half_pixel_centers."""
+    return int(np.floor((i + 0.5) * size / count + 1e-9))
+
+
 @quick
 @given(seed=SEEDS, shape=shapes(3, 4, 5), sizes=st.tuples(SIDES, SIDES))
 @pytest.mark.parametrize("op", ["resize_nearest_neighbor", "resize"])
@@ -117,7 +122,7 @@ def test_nearest(op: str, seed: int, shape: tuple[int, ...], sizes: tuple[int, i
     named = {}
     if op == "resize":
         options, named = {"shape": np.array(sizes), "resized_dims": 2}, {"interpolation_mode": "NEAREST_NEIGHBOR"}
-    rows, columns = ([i * n // m for i in range(m)] for n, m in zip(shape[-2:], sizes, strict=True))
+    rows, columns = ([round_half_up(i, n, m) for i in range(m)] for n, m in zip(shape[-2:], sizes, strict=True))
     same(OPS[op](**tensors(x=x, **options), **named).numpy(), x[..., rows, :][..., columns])
 
 
@@ -145,6 +150,13 @@ def test_resize_of_a_package_keeps_a_size_of_zero():
     shape = np.array([1, 0, 6], np.int32)
     (got,) = evaluated("resize", {"x": x, "shape": shape}, target=IOS17, resized_dims=np.uint32(2))
     same(got, resized(x, (2, 6), "DEFAULT"))
+
+
+def test_resize_to_the_nearest_is_what_coremltools_tests_expect_of_a_mac():
+    x = np.array([-6, 9], np.float32).reshape(1, 2, 1)
+    options = {"interpolation_mode": "NEAREST_NEIGHBOR", "resized_dims": np.uint32(2)}
+    (got,) = evaluated("resize", {"x": x}, target=IOS17, shape=[1, 3, 2], **options)
+    same(got, [[[-6, -6], [9, 9], [9, 9]]])
 
 
 def test_crop():

@@ -57,6 +57,7 @@ class Graphs:
         self.tell = tell
         self._captured: dict[str, Captured] = {}
         self.onnx_models: dict[str, Any] = {}
+        self.derived: dict[str, Any] = {}
         self.latents = tuple(latents)
         self.ranges: dict[str, Any] = {}
 
@@ -116,7 +117,9 @@ class Graphs:
             as_fake(part, mode)
         feeds = tuple(spec.name for spec in self._io(name)[0])
         module = _module(parts, feeds, self._body(name))
-        return Captured(_exported(module, component.inputs, self._dynamic(component.inputs), mode), weights, component)
+        inputs = self._io(name)[0]
+        program = _exported(module, inputs, self._dynamic(inputs), mode, self._decompositions())
+        return Captured(program, weights, component)
 
     def _parts(self, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the torch modules of a graph by name, and their weights by dotted name."""
@@ -129,7 +132,7 @@ class Graphs:
             component = self.base.DENOISER if part in steps else part
             module, tensors = self._checked(component)
             if part in steps:
-                module, tensors = self._folded(module, tensors, steps.index(part))
+                module, tensors = self._rebuilt(*self._folded(module, tensors, steps.index(part)))
             if part == "vae" and self._scales_in_decoder(name):
                 tensors = fold_scale(tensors, self.contract)
             parts[part] = module
@@ -170,11 +173,23 @@ class Graphs:
             latents = _looped(base, graph, feeds, contract)
             if not self._scales_in_decoder(name):
                 latents = latents_from_x0(latents, contract)
-            return (image_from_sample(decode(graph.vae, latents), self.shapes.image),)
+            return (self._picture(graph, latents),)
 
         if name in steps:
             return denoise
         return {"vae_decoder": decoder, "generator": generator}.get(name, text)
+
+    def _picture(self, graph: Any, latents: Any) -> Any:
+        """Return the fused form's picture."""
+        return image_from_sample(decode(graph.vae, latents), self.shapes.image)
+
+    def _rebuilt(self, module: Any, weights: Weights) -> tuple[Any, Weights]:
+        """Return the denoiser, folded, as the graph is to have it."""
+        return module, weights
+
+    def _decompositions(self) -> dict[Any, Callable[..., Any]]:
+        """Return operator -> what it is taken apart into, beside what torch.export does."""
+        return {}
 
     def _dynamic(self, specs: Specs) -> Any:
         if not (self.shapes.batch or self.shapes.resolution):
@@ -242,7 +257,7 @@ def _looped(base: ModuleType, graph: Any, feeds: Mapping[str, Any], contract: On
     return x0
 
 
-def _exported(module: Any, inputs: Specs, dynamic: Any, mode: Any) -> Any:
+def _exported(module: Any, inputs: Specs, dynamic: Any, mode: Any, taken_apart: dict[Any, Any]) -> Any:
     import torch
 
     with mode:
@@ -251,7 +266,7 @@ def _exported(module: Any, inputs: Specs, dynamic: Any, mode: Any) -> Any:
         warnings.simplefilter("ignore")
         try:
             program = torch.export.export(module, examples, dynamic_shapes=dynamic, strict=False)
-            program = program.run_decompositions({})
+            program = program.run_decompositions(taken_apart)
         except torch._dynamo.exc.UserError as error:
             reason = re.split(r"\n", str(error).strip())[0]
             raise BadInput(f"got a model whose sizes cannot be dynamic ({reason}); export fixed sizes") from error

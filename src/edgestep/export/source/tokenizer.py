@@ -133,5 +133,19 @@ def _ids_of_json(raw: bytes) -> dict[str, int]:
     return {**vocabulary, **{entry["content"]: int(entry["id"]) for entry in content.get("added_tokens", [])}}
 
 
+def bpe_file(name: str, raw: bytes) -> str:
+    """Return vocab.json or merges.txt of a tokenizer.json, for clients that read those.
+
+    Raises BadInput for a tokenizer of another kind than byte-pair encoding.
+    """
+    model = json.loads(raw).get("model", {})
+    if "merges" not in model:
+        raise BadInput(f"got a tokenizer without merges; expected byte-pair encoding, as CLIP's, for {name}")
+    if name == "vocab.json":
+        return json.dumps(_ids_of_json(raw), ensure_ascii=False)
+    pairs = (pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"])
+    return "\n".join(["#version: 0.2", *pairs]) + "\n"
+
+
 def _json(path: Path) -> dict[str, Any]:
     return read_json(path) if path.is_file() else {}

@@ -14,6 +14,7 @@ import numpy as np
 from edgestep.artifact import Artifact, BadInput, read_artifact
 from edgestep.harness.bisection.blame import blamed
 from edgestep.harness.bisection.component_feeds import component_feeds
+from edgestep.harness.bisection.module_names import named_after_modules
 from edgestep.harness.bisection.results import Bisected, TapError, nan_first
 from edgestep.harness.bisection.segments import Segment, segments_of
 from edgestep.harness.bisection.tap_layout import laid_out
@@ -67,6 +68,7 @@ def bisect_artifact(
             f"got the {artifact.layout} artifact {artifact.name}; expected a split one, whose parts are compared one "
             "by one; bisect the split export of the same checkpoint"
         )
+    _check_parts(artifact)
     runtime = installed_runtime(artifact, runtime)
     limit = limit_of(artifact, limit_db)
     cases = [case for case in reference.cases if case.name in taps.index.cases]
@@ -85,6 +87,21 @@ def bisect_artifact(
         )
     seconds = time.perf_counter() - started
     return Bisected(limit, runtime, tuple(rows), unplaced, taps.index.cases, taps.index.too_large, seconds)
+
+
+def _check_parts(artifact: Artifact) -> None:
+    """Raise BadInput where a graph cannot be held against PyTorch's values one by one."""
+    if artifact.options.get("attention") == "split-einsum":
+        raise BadInput(
+            f"got {artifact.name} with split-einsum attention, whose values lie in another order than PyTorch's; "
+            "expected --attention plain or sdpa; bisect that export of the same checkpoint"
+        )
+    pieces = [component.name for component in artifact.components if len(getattr(component, "pieces", ())) > 1]
+    if pieces:
+        raise BadInput(
+            f"got {artifact.name} with {', '.join(pieces)} in several files; expected one file each; bisect the export "
+            "that is not cut in pieces"
+        )
 
 
 def limit_of(artifact: Artifact, limit_db: float | None) -> float:
@@ -114,9 +131,10 @@ def _feeds(
 def _opened(folder: Path, artifact: Artifact, name: str, taps: Taps, runtime: str, threads: int | None) -> Opened:
     probe = open_probe(runtime, folder / artifact.component(name).file, threads=threads)
     own = [tap for tap in taps.index.taps if tap.component == name]
-    graph = Graph(probe.view)
-    results = results_of(probe.view, own)
-    if name == denoisers_of(artifact)[-1]:
+    view = named_after_modules(probe.view, own)
+    graph = Graph(view)
+    results = results_of(view, own)
+    if name == denoisers_of(artifact)[-1] and "out_sample" in view.outputs:
         shape = (1, *artifact.contract.latent_shape)
         results["out_sample"] = Tap(name, name, OUT, 0, False, shape, dict.fromkeys(taps.index.cases, X0))
     places, unplaced = place_taps(graph, own, results)

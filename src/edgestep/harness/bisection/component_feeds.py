@@ -7,6 +7,7 @@ import numpy as np
 from edgestep.artifact import Artifact, BadInput, Component
 from edgestep.harness.reference.bundle import ReferenceCase
 from edgestep.harness.reference.taps import IN, Taps
+from edgestep.runtimes.apple_layout import denoiser_feeds
 from edgestep.runtimes.conditioning import conditioning
 from edgestep.runtimes.drawing import denoisers_of
 
@@ -33,9 +34,11 @@ def component_feeds(artifact: Artifact, case: ReferenceCase, taps: Taps, run: Ru
     for name, step in zip(denoisers_of(artifact), steps, strict=True):
         z = case.noise if step is contract else _read_by(taps, name, case.name) / np.float32(step.k_in)
         given = {"sample": z, "hidden_states": z, "timestep": np.array(step.timestep), **told}
+        if "noise_pred" in {spec.name for spec in artifact.component(name).outputs}:
+            given |= denoiser_feeds(contract, z, told)
         fed[name] = _as_fed(artifact.component(name), given)
     latent = case.x0 / np.float32(contract.latent_scale) + np.float32(contract.latent_shift)
-    fed["vae_decoder"] = _as_fed(artifact.component("vae_decoder"), {"latent_sample": latent})
+    fed["vae_decoder"] = _as_fed(artifact.component("vae_decoder"), {"latent_sample": latent, "z": latent})
     return fed
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from xml.etree import ElementTree
 
 from edgestep.harness.figures import limit_text, measure_name, measure_text
-from edgestep.harness.results import FAILED, PASSED, UNCHECKED, ArtifactResult, GateResult, Results
+from edgestep.harness.results import EVALUATED, FAILED, PASSED, UNCHECKED, ArtifactResult, GateResult, Results
 
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold, not even escaped."""
@@ -30,6 +30,9 @@ def junit_from_results(results: Results, prompts: Mapping[str, str] | None = Non
 def _add_suite(root: ElementTree.Element, artifact: ArtifactResult, prompts: Mapping[str, str]) -> None:
     suite = ElementTree.SubElement(root, "testsuite", name=_legal(artifact.name))
     parity = artifact.parity
+    if parity and parity.evidence == EVALUATED:
+        properties = ElementTree.SubElement(suite, "properties")
+        ElementTree.SubElement(properties, "property", name="evidence", value=parity.called)
     verdict = parity.verdict if parity else UNCHECKED
     reason = parity.reason if parity else "parity was not asked for"
     for gate in parity.gates if parity else ():
@@ -47,7 +50,7 @@ def _add_suite(root: ElementTree.Element, artifact: ArtifactResult, prompts: Map
 def _says_nothing(suite: ElementTree.Element, verdict: str) -> bool:
     """Whether no case of the suite stands for the verdict yet."""
     if verdict in (PASSED, UNCHECKED):
-        return len(suite) == 0
+        return suite.find("testcase") is None
     return suite.find("testcase/failure") is None
 
 

@@ -15,8 +15,11 @@ from edgestep.artifact import SCHEMA as ARTIFACT_SCHEMA
 from edgestep.artifact import Artifact, BadInput
 from edgestep.harness.bisection.results import BISECT_SCHEMA, BISECT_VERSION, BisectReport
 from edgestep.harness.ci.comparison import COMPARISON_SCHEMA, COMPARISON_VERSION, Comparison
+from edgestep.harness.model_run import RUN_SCHEMA, RUN_VERSION, ModelRun
 from edgestep.harness.reference.bundle import REFERENCE_SCHEMA, ReferenceIndex
 from edgestep.harness.results import (
+    DEVICE,
+    EVALUATED,
     REPORT_SCHEMA,
     REPORT_VERSION,
     VERDICTS,
@@ -44,7 +47,9 @@ PROMISED: dict[type, tuple[str, ...]] = {
 
 CLOSED: dict[tuple[type, str], tuple[str, ...]] = {
     (ParityResult, "verdict"): VERDICTS,
+    (ParityResult, "evidence"): (DEVICE, EVALUATED),
     (LatencyResult, "kind"): ("real", "emulated"),
+    (ModelRun, "evidence"): (DEVICE, EVALUATED),
 }
 """Fields of a closed vocabulary."""
 
@@ -89,6 +94,10 @@ def _bisect() -> dict[str, Any]:
     return _whole("bisect", "What edgestep bisect writes", BisectReport, versioned)
 
 
+def _run() -> dict[str, Any]:
+    return _whole("run", "What edgestep run writes", ModelRun, _versioned(RUN_SCHEMA, RUN_VERSION))
+
+
 SCHEMAS = {
     "report": _report,
     "parity": _parity,
@@ -96,6 +105,7 @@ SCHEMAS = {
     "artifact": _artifact,
     "comparison": _comparison,
     "bisect": _bisect,
+    "run": _run,
 }
 """Name -> what makes it."""
 

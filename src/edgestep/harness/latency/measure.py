@@ -17,6 +17,7 @@ from edgestep.harness.reference.same_model import installed_runtime
 from edgestep.harness.results import Baseline, LatencyResult, Ratio
 from edgestep.harness.statistics import median_interval, quantiles, ratio_interval
 from edgestep.harness.worker_process import Job, WorkerFailed, WorkerProcess
+from edgestep.runtimes.registry import EVALUATED
 
 TIMEOUT_S = 900.0
 EAGER = "PyTorch eager, one step"
@@ -46,6 +47,11 @@ def artifact_job(folder: Path, *, runtime: str | None = None, threads: int | Non
     """Return the job of an artifact; BadInput where its files do not hold, or nothing runs it here."""
     artifact = read_artifact(folder)
     runtime = installed_runtime(artifact, runtime)
+    if runtime in EVALUATED:
+        raise BadInput(
+            f"got {artifact.name} on {runtime}, whose time says nothing of a device; expected a runtime that it is "
+            "made for; time it on a Mac"
+        )
     options = {"folder": str(folder), "runtime": runtime, "threads": _threads(threads)}
     return Job(
         artifact.name, "edgestep.harness.latency.timed_artifact:ArtifactRunner", options, options["threads"], runtime

@@ -21,12 +21,13 @@ from edgestep.harness.parity.gate_overrides import override_gates
 from edgestep.harness.parity.gates import Gate, gates_for
 from edgestep.harness.parity.judge import FUSED_ABSENT, judge, verdict_of, without_picture_limits
 from edgestep.harness.parity.tokens import judge_prompts
-from edgestep.harness.parity.words import reason_from_gates, reason_of_approximation
+from edgestep.harness.parity.words import notes_from_drawings, reason_from_gates, reason_of_approximation
 from edgestep.harness.reference.bundle import Reference
 from edgestep.harness.reference.same_model import check_same_model, installed_runtime
-from edgestep.harness.results import FAILED, UNCHECKED, GateResult, ParityResult
+from edgestep.harness.results import DEVICE, EVALUATED, FAILED, UNCHECKED, GateResult, ParityResult
 from edgestep.harness.worker_process import WorkerFailed
 from edgestep.runtimes.drawing import Drawing
+from edgestep.runtimes.registry import EVALUATED as EVALUATED_BY
 
 __all__ = [
     "CheckedPictures",
@@ -37,9 +38,6 @@ __all__ = [
     "gates_of",
     "installed_runtime",
 ]
-
-UNCHECKED_FORMATS = {"coreml": "Core ML does not run here: converted and loaded back, its pictures not compared yet"}
-"""Format that no runtime here runs -> why its parity is not checked."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,11 +90,6 @@ def draw_and_check(
     artifact = read_artifact(artifact_folder)
     check_same_model(artifact, reference)
     gates = gates_of(artifact, reference, overrides)
-    if artifact.format in UNCHECKED_FORMATS:
-        approximation, label = artifact.contract.decoder != "vae", reference.index.label
-        reason = UNCHECKED_FORMATS[artifact.format]
-        unchecked = ParityResult(UNCHECKED, reason=reason, approximation=approximation, reference_label=label)
-        return CheckedPictures(unchecked, ())
     runtime = installed_runtime(artifact, runtime)
     try:
         drawings = draw_apart(
@@ -135,7 +128,8 @@ def check_drawings(
     results = (prompts, *results) if prompts else results
     results = hold_against_floor(results, gates, reference.index.floor, artifact.scheme)
     verdict = verdict_of(results)
-    reason = reason_from_gates(verdict, results, fused)
+    notes = notes_from_drawings([case.name for case in reference.cases], drawings)
+    reason = reason_from_gates(verdict, results, fused, notes)
     approximation = artifact.contract.decoder != "vae"
     if approximation and verdict != FAILED:
         same_decoder = artifact.checkpoint_sha256 == reference.index.checkpoint_sha256
@@ -150,8 +144,15 @@ def check_drawings(
         reference_machine=reference.index.machine,
         approximation=approximation,
         reference_label=reference.index.label,
+        evidence=evidence_of(runtime),
+        notes=notes,
     )
     return CheckedPictures(result, _pictures(reference, drawings))
+
+
+def evidence_of(runtime: str) -> str:
+    """Return whether that runtime is what an artifact is made for ("device") or executes its program ("evaluated")."""
+    return EVALUATED if runtime in EVALUATED_BY else DEVICE
 
 
 def _failed(artifact: Artifact, reference: Reference, runtime: str, failure: str) -> ParityResult:
@@ -163,6 +164,7 @@ def _failed(artifact: Artifact, reference: Reference, runtime: str, failure: str
         approximation=artifact.contract.decoder != "vae",
         reference_label=reference.index.label,
         failure=failure,
+        evidence=evidence_of(runtime),
     )
 
 

@@ -1,8 +1,8 @@
 """The fresh process that draws for parity: python -m edgestep.harness.parity.drawing_worker JOB, JSON lines in and out.
 
 On start it loads, and says so in one line. Then it answers `{"do": "draw", "inputs": FILE, "outputs": FILE}` by reading
-the one and writing the other, both safetensors. An exception is said as `{"failure": ...}`; what a crash leaves is for
-the parent to tell. Needs no torch.
+the one and writing the other, both safetensors, and says what was drawn and what the runtime noted. An exception is
+said as `{"failure": ...}`; what a crash leaves is for the parent to tell. Needs no torch.
 """
 
 import importlib
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
             drawn = drawer.draw(load_file(Path(order["inputs"])))
             whole = {key: np.ascontiguousarray(array) for key, array in drawn.items()}
             save_file(whole, Path(order["outputs"]))
-            say(out, {"drawn": sorted(whole)})
+            say(out, {"drawn": sorted(whole), "notes": getattr(drawer, "notes", ())})
     except Exception as error:  # the parent reports it; a traceback is in stderr for a person
         say(out, {"failure": f"{type(error).__name__}: {error}"})
         raise

@@ -52,7 +52,7 @@ def _drawn(worker: WorkerProcess, case: ReferenceCase, between: Path) -> Drawing
     outputs.unlink(missing_ok=True)
     given = {**case.inputs, "reference_x0": case.x0}
     save_file({name: np.ascontiguousarray(array) for name, array in given.items()}, inputs)
-    worker.ask({"do": "draw", "inputs": str(inputs), "outputs": str(outputs)})
+    told = worker.ask({"do": "draw", "inputs": str(inputs), "outputs": str(outputs)})
     try:
         drawn = load_file(outputs)
     except (OSError, SafetensorError, ValueError) as error:
@@ -64,4 +64,5 @@ def _drawn(worker: WorkerProcess, case: ReferenceCase, between: Path) -> Drawing
         sample=drawn.get("sample"),
         image=drawn.get("image", nothing),
         decoded=drawn.get("decoded"),
+        notes=tuple(told.get("notes", ())),
     )

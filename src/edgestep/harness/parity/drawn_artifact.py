@@ -12,6 +12,7 @@ class ArtifactDrawer:
 
     def __init__(self, folder: str, runtime: str, threads: int | None) -> None:
         self.folder, self.runtime, self.threads = Path(folder), runtime, threads
+        self.notes: tuple[str, ...] = ()
 
     def load(self) -> None:
         """Open every component."""
@@ -20,11 +21,12 @@ class ArtifactDrawer:
         self._drawer = Drawer(self.folder, runtime=self.runtime, threads=self.threads, verify=False)
 
     def draw(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        """Return the fields of the Drawing that the layout shows."""
+        """Return the arrays of the Drawing that the layout shows; `notes` are then those of this drawing."""
         given = dict(inputs)
         reference_x0 = given.pop("reference_x0")
         drawing = self._drawer.draw(**given)
-        found = {field.name: getattr(drawing, field.name) for field in fields(drawing)}
+        self.notes = drawing.notes
+        found = {field.name: getattr(drawing, field.name) for field in fields(drawing) if field.name != "notes"}
         if self._drawer.artifact.layout == "split":
             found["decoded"] = self._drawer.decode(reference_x0)
         return {name: array for name, array in found.items() if array is not None}

@@ -77,12 +77,16 @@ LIMITS: dict[str, Limits] = {
 """The tolerances, all of them. `amplified`: |k_e| is `AMPLIFYING_K_E` or more."""
 
 
+PALETTES: dict[str, str] = {"p8": "w8", **dict.fromkeys(("p6", "p4", "p2", "mixed"), "w4 to w6")}
+"""Schemes whose weights are indices into tables of 2^n numbers, or of several widths -> the row of `LIMITS`."""
+
+
 def gates_for(scheme: str, k_e: float) -> tuple[Gate, ...]:
     """Return the gates of a scheme for a generator whose formula amplifies an error of F by `k_e`.
 
-    Schemes: fp32, fp16; w8 and w8a32 (weights only); w8a8 and w8a16; w4 to w6, with or without activations. A
-    letter or underscore between the parts (`w8c_a8`) does not matter, nor their order
-    (`a16w8`). Raises BadInput for another scheme.
+    Schemes: fp32, fp16; w8 and w8a32 (weights only); w8a8 and w8a16; w4 to w6, with or without activations; PALETTES.
+    A letter or underscore between the parts (`w8c_a8`) does not matter, nor their order (`a16w8`). Raises
+    BadInput for another scheme.
     """
     row = LIMITS[row_of(scheme, k_e)]
     low, high = round(1 - row.spread, 6), round(1 + row.spread, 6)
@@ -105,6 +109,8 @@ def row_of(scheme: str, k_e: float) -> str:
         return "fp16, amplified" if abs(k_e) >= AMPLIFYING_K_E else "fp16"
     if scheme == "fp32":
         return scheme
+    if scheme in PALETTES:
+        return PALETTES[scheme]
     weights, activations = _bits(scheme)
     if 4 <= weights <= 6:
         return "w4 to w6"
@@ -127,4 +133,5 @@ def _bits(scheme: str) -> tuple[int, int]:
 
 
 def _unknown(scheme: str) -> BadInput:
-    return BadInput(f"got scheme {scheme!r}; expected fp32, fp16, w8, w8a8, w8a16 or w4 to w6; add its row to gates.py")
+    known = f"fp32, fp16, w8, w8a8, w8a16, w4 to w6 or {', '.join(PALETTES)}"
+    return BadInput(f"got scheme {scheme!r}; expected {known}; add its row to gates.py")

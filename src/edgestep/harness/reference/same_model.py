@@ -1,12 +1,19 @@
 """Artifact, bundle, runtime -> whether they fit: another checkpoint, contract or no package is BadInput."""
 
 import importlib.util
+import sys
 
 from edgestep.artifact import Artifact, BadInput
 from edgestep.harness.reference.bundle import Reference
-from edgestep.runtimes.registry import FORMATS, PACKAGES, SESSIONS
+from edgestep.runtimes.registry import COREML_RUNTIMES, FORMATS, ON_MAC, PACKAGES, SESSIONS
 
-EXTRAS = {"onnxruntime": "edgestep", "onnxruntime-cuda": "'edgestep[cuda]'", "openvino": "'edgestep[openvino]'"}
+EXTRAS = {
+    "onnxruntime": "edgestep",
+    "onnxruntime-cuda": "'edgestep[cuda]'",
+    "openvino": "'edgestep[openvino]'",
+    "mil-evaluator": "'edgestep[coreml,export]'",
+    **dict.fromkeys(ON_MAC, "'edgestep[coreml]'"),
+}
 """Runtime -> what brings it."""
 
 
@@ -35,10 +42,22 @@ def check_same_model(artifact: Artifact, reference: Reference) -> None:
 
 
 def installed_runtime(artifact: Artifact, runtime: str | None) -> str:
-    """Return the name of the runtime to use; raise BadInput where it is unknown, or its package is not installed."""
+    """Return the name of the runtime to use; raise BadInput where it is unknown, opens other formats, or is not here."""
     name = runtime or FORMATS.get(artifact.format, "")
     if name not in SESSIONS:
         raise BadInput(f"got runtime {name!r} for {artifact.format}; expected one of {', '.join(SESSIONS)}; choose one")
+    if name in ON_MAC and sys.platform != "darwin":
+        raise BadInput(
+            f"got runtime {name} on {sys.platform}; expected macOS, where Core ML is; take {artifact.name} to a Mac, "
+            "or leave the runtime out: mil-evaluator executes it here"
+        )
+    if (artifact.format == "coreml") != (name in COREML_RUNTIMES):
+        raise BadInput(
+            f"got runtime {name} for {artifact.name} of format {artifact.format}; expected {FORMATS[artifact.format]}; "
+            "leave the runtime out"
+        )
     if importlib.util.find_spec(PACKAGES[name]) is None:
-        raise BadInput(f"got no package {name}; expected it to run {artifact.name}; pip install {EXTRAS[name]}")
+        raise BadInput(
+            f"got no package {PACKAGES[name]}; expected it to run {artifact.name}; pip install {EXTRAS[name]}"
+        )
     return name

@@ -12,6 +12,7 @@ from edgestep.harness.figures import (
 )
 from edgestep.harness.reporting.summary import VERDICT_WORDS
 from edgestep.harness.results import (
+    DEVICE,
     FAILED,
     PASSED,
     REPORTED,
@@ -33,7 +34,8 @@ def text_from_parity(result: ParityResult) -> str:
 
     Below a gate that failed stand its failed cases, and at the end what drew the reference.
     """
-    lines = [f"{VERDICT_WORDS[result.verdict]}: {result.reason}".rstrip(": ")]
+    verdict = f"{VERDICT_WORDS[result.verdict]}{'' if result.evidence == DEVICE else f', {result.called}'}"
+    lines = [f"{verdict}: {result.reason}".rstrip(": ")]
     for gate in result.gates:
         lines += [_gate_line(gate), *_failed_cases(gate)]
     if result.reference_label:

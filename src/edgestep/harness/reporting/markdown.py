@@ -9,6 +9,7 @@ from edgestep.harness.reporting.summary import (
     best_speedup,
     complaints_from_rows,
     counts_text,
+    evaluated_text,
     reference_labels,
     rows_from_results,
     shipped_text,
@@ -36,6 +37,7 @@ def markdown_from_results(results: Results) -> str:
     parts += [_row(row.cells) for row in rows]
     labels = reference_labels(results)
     parts += ["", f"Compared with {escape('; '.join(labels))}."] if labels else []
+    parts += ["", escape(evaluated)] if (evaluated := evaluated_text(rows)) else []
     return "\n".join(parts) + "\n"
 
 

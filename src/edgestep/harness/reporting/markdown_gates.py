@@ -3,7 +3,7 @@
 from edgestep.harness.figures import limit_text, measure_name, measure_text, median_text
 from edgestep.harness.reporting.markdown import escape, markdown_from_results
 from edgestep.harness.reporting.summary import VERDICT_WORDS
-from edgestep.harness.results import FAILED, PASSED, UNDECIDED, ArtifactResult, GateResult, Results
+from edgestep.harness.results import EVALUATED, FAILED, PASSED, UNDECIDED, ArtifactResult, GateResult, Results
 
 COLUMNS = ("outcome", "gate", "worst", "limit", "case", "median", "why")
 SIGNS = {PASSED: "✅", FAILED: "❌", UNDECIDED: "❓"}
@@ -22,8 +22,10 @@ def _details(artifact: ArtifactResult) -> str:
     opened = "" if parity.verdict == PASSED else " open"
     title = f"{SIGNS.get(parity.verdict, '➖')} {_html(artifact.name)}: {VERDICT_WORDS.get(parity.verdict, '')}"
     lines = [f"<details{opened}><summary>{title}</summary>", ""]
-    if parity.reason:
-        lines += [escape(parity.reason), ""]
+    remarks = [parity.called] if parity.evidence == EVALUATED else []
+    remarks += [parity.reason] if parity.reason else []
+    if remarks:
+        lines += [escape(": ".join(remarks)), ""]
     if parity.gates:
         lines += [_row(COLUMNS), "|---|---|---:|---|---|---|---|", *(_row(_cells(gate)) for gate in parity.gates), ""]
     return "\n".join([*lines, "</details>", ""])

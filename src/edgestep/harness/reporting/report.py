@@ -44,6 +44,7 @@ from edgestep.harness.reporting.summary import (
     best_speedup,
     complaints_from_rows,
     counts_text,
+    evaluated_text,
     noisy_rows,
     real_latency,
     reference_labels,
@@ -274,6 +275,8 @@ def notes_for(results: Results, rows: Sequence[Row]) -> list[tuple[str, str]]:
             "A gate is never loosened so that an artifact passes.",
         )
     ]
+    if said := evaluated_text(tuple(rows)):
+        notes.append(("Graph parity", said))
     unchecked = {is_approximation(row) for row in rows if row.verdict == UNCHECKED}
     if True in unchecked:
         notes.append(

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from edgestep.harness.figures import MISSING, limit_text, measure_name, measure_text, ratio_text, size_text, time_text
 from edgestep.harness.parity.gates import IMAGE_PSNR, IMAGE_SSIM, X0_SQNR
 from edgestep.harness.results import (
+    EVALUATED,
     FAILED,
+    PARITY_WORDS,
     PASSED,
     UNCHECKED,
     UNDECIDED,
@@ -23,6 +25,10 @@ from edgestep.harness.results import (
 )
 
 VERDICT_WORDS = {PASSED: "passed", FAILED: "failed", UNDECIDED: "undecided", UNCHECKED: "not checked"}
+GRAPH_PARITY = (
+    "Graph parity (evaluated): the artifact's program was executed operation by operation on this machine, float16 "
+    "rounded as devices approximately do. That is no parity of the Neural Engine or a GPU: replay it on the device."
+)
 NOISY = 1.3
 """p90 over p50 from which on a timing is called noisy."""
 
@@ -93,6 +99,11 @@ class Row:
         return "no median" if latency.kind == "real" else f"{latency.kind}: no time is claimed"
 
     @property
+    def evaluated(self) -> bool:
+        """Whether the verdict is on the program, executed on another machine than it is made for."""
+        return self.artifact.parity is not None and self.artifact.parity.evidence == EVALUATED
+
+    @property
     def times(self) -> dict[str, str]:
         """Texts of p50, p90, first, load and memory; dashes where the latency is emulated, failed or absent."""
         latency = self.latency
@@ -114,7 +125,8 @@ class Row:
         measures = (self.psnr.text, self.ssim.text, self.sqnr.text)
         what = (str(self.number), artifact.target, artifact.scheme, artifact.layout, size_text(artifact.bytes))
         speeds = (times["p50"], times["p90"], self.teacher_text, times["first"], times["load"], times["memory"])
-        return (*what, VERDICT_WORDS[self.verdict], *measures, *speeds)
+        word = VERDICT_WORDS[self.verdict] + (" (evaluated)" if self.evaluated else "")
+        return (*what, word, *measures, *speeds)
 
 
 COLUMNS = (
@@ -279,15 +291,22 @@ def counts_of(rows: tuple[Row, ...]) -> dict[str, int]:
 
 
 def counts_text(rows: tuple[Row, ...]) -> str:
-    """Return `9 passed their parity gates, 1 failed, 1 was not checked`."""
+    """Return `9 passed their parity gates (2 as graph parity, evaluated), 1 failed, 1 was not checked`."""
     counts = counts_of(rows)
     parts = [f"{counts[PASSED]} passed {'its' if counts[PASSED] == 1 else 'their'} parity gates"]
+    if graphs := sum(row.verdict == PASSED and row.evaluated for row in rows):
+        parts[0] += f" ({graphs} as {PARITY_WORDS[EVALUATED].replace(' (', ', ').rstrip(')')})"
     if counts[FAILED]:
         parts.append(f"{counts[FAILED]} failed")
     for verdict, word in ((UNDECIDED, "undecided"), (UNCHECKED, "not checked")):
         if counts[verdict]:
             parts.append(f"{counts[verdict]} {'was' if counts[verdict] == 1 else 'were'} {word}")
     return ", ".join(parts)
+
+
+def evaluated_text(rows: tuple[Row, ...]) -> str:
+    """Return the sentence that says what graph parity is, where a row has it, else ""."""
+    return GRAPH_PARITY if any(row.evaluated for row in rows) else ""
 
 
 def shipped_text(results: Results) -> str:

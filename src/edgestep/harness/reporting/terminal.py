@@ -25,5 +25,10 @@ def table_from_results(results: Results, width: int = WIDE) -> Table:
     for column in (COLUMNS[i] for i in shown):
         table.add_column(column, justify="left" if column in _LEFT else "right", no_wrap=True)
     for row in rows_from_results(results):
-        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in (row.cells[i] for i in shown)))
+        table.add_row(
+            *(
+                Text(cell, style=_STYLES.get(cell.removesuffix(" (evaluated)"), ""))
+                for cell in (row.cells[i] for i in shown)
+            )
+        )
     return table

@@ -24,13 +24,20 @@ def grid_points(size: float, count: int, mode: str) -> torch.Tensor:
     return points.clamp(0, max(0.0, size - 1))
 
 
-def nearest_indices(size: int, count: int, mode: str) -> torch.Tensor:
-    """Return the index that each point takes: the one below it in the default mode, else the nearest.
+def repeated_indices(size: int, count: int) -> torch.Tensor:
+    """Return the index that each of `count` numbers copies as an upsampling does it: floor(i * size / count)."""
+    return torch.arange(count) * size // count
 
-    MIL does not say how the other modes round; this is TensorFlow's rule, and PyTorch's for `nearest-exact`.
+
+def nearest_indices(size: int, count: int, mode: str) -> torch.Tensor:
+    """Return the index that each of `count` numbers copies as a resize does it: that of the nearest centre.
+
+    MIL's text does not say so; coremltools converts TensorFlow's `half_pixel_centers` to it, and what its tests expect
+    of a Mac agrees, also in the default mode. With aligned or offset corners it is the index nearest to the point.
     """
-    points = grid_points(size, count, mode)
-    return (points if mode == "DEFAULT" else points + 0.5).floor().long().clamp(max=size - 1)
+    if one_of("sampling_mode", mode, SAMPLING_MODES) in ("DEFAULT", "UNALIGN_CORNERS"):
+        return (2 * torch.arange(count) + 1) * size // (2 * count)
+    return (grid_points(size, count, mode) + 0.5).floor().long().clamp(max=size - 1)
 
 
 def interpolated(x: torch.Tensor, axis: int, points: torch.Tensor) -> torch.Tensor:

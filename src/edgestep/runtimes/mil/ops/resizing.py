@@ -5,7 +5,7 @@ import torch
 from edgestep.artifact import BadInput
 from edgestep.runtimes.mil.arguments import flag, integer, ints, one_of
 from edgestep.runtimes.mil.ops.families import Op
-from edgestep.runtimes.mil.ops.grids import grid_points, interpolated, nearest_indices, picked
+from edgestep.runtimes.mil.ops.grids import grid_points, interpolated, nearest_indices, picked, repeated_indices
 from edgestep.runtimes.mil.ops.sampling import affine, crop_resize, resample
 
 Scale = torch.Tensor | float
@@ -15,7 +15,15 @@ def upsample_nearest_neighbor(
     x: torch.Tensor, scale_factor_height: Scale = 1, scale_factor_width: Scale = 1
 ) -> torch.Tensor:
     """[*D, H, W] -> [*D, floor(H * scale), floor(W * scale)]."""
-    return _nearest(x, [_scaled(x.shape[-2], scale_factor_height), _scaled(x.shape[-1], scale_factor_width)])
+    (height, width), axes = x.shape[-2:], (x.dim() - 2, x.dim() - 1)
+    sizes = [_scaled(height, scale_factor_height), _scaled(width, scale_factor_width)]
+    if not sizes[0] % height and not sizes[1] % width:
+        rows, columns = sizes[0] // height, sizes[1] // width
+        wide = x[..., :, None, :, None].expand(*x.shape[:-1], rows, width, columns)
+        return wide.reshape(*x.shape[:-2], *sizes)
+    for axis, size in zip(axes, sizes, strict=True):
+        x = picked(x, axis, repeated_indices(x.shape[axis], size))
+    return x
 
 
 def resize_nearest_neighbor(
@@ -82,11 +90,6 @@ def _scaled(size: int, scale: Scale) -> int:
 
 
 def _nearest(x: torch.Tensor, sizes: list[int], mode: str = "DEFAULT") -> torch.Tensor:
-    height, width = x.shape[-2:]
-    if mode == "DEFAULT" and len(sizes) == 2 and not sizes[0] % height and not sizes[1] % width:
-        rows, columns = sizes[0] // height, sizes[1] // width
-        wide = x[..., :, None, :, None].expand(*x.shape[:-1], rows, width, columns)
-        return wide.reshape(*x.shape[:-2], *sizes)
     for axis, size in enumerate(sizes, x.dim() - len(sizes)):
         x = picked(x, axis, nearest_indices(x.shape[axis], size, mode))
     return x
