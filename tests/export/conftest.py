@@ -55,7 +55,7 @@ def feeds(contract: OneStep) -> Feeds:
 
 @pytest.fixture(scope="session")
 def make(checkpoint: Checkpoint, graphs: Graphs, tmp_path_factory: pytest.TempPathFactory):
-    """Return a function of format, precision, layout and Core ML's options that exports the tiny checkpoint once each."""
+    """Return a function of format, precision, layout and Core ML's options: the tiny checkpoint, exported once each."""
     made: dict[tuple[str, str, str, CoreMLOptions | None], Made] = {}
 
     def exported(format: str, precision: str, layout: str, options: CoreMLOptions | None = None) -> Made:

@@ -10,7 +10,7 @@ from edgestep.artifact import BadInput, Component, read_artifact
 from edgestep.export.coreml.chunks import chunk_package
 from edgestep.export.coreml.folder import write_coreml
 from edgestep.export.coreml.options import CoreMLOptions
-from edgestep.export.coreml.package import read_spec, weights_of
+from edgestep.export.coreml.package import read_spec
 from edgestep.export.graph.graphs import Graphs
 from edgestep.export.recipe.contract import contract_from_checkpoint
 from edgestep.export.run import export
@@ -23,7 +23,7 @@ MIB = 2**20
 
 
 def weight_bytes(package: Path) -> int:
-    return weights_of(package)._bytes.size
+    return (package / "Data/com.apple.CoreML/weights/weight.bin").stat().st_size
 
 
 @pytest.fixture(scope="module")

@@ -132,6 +132,11 @@ def refuse_to_write(*_: object) -> None:
     raise AssertionError("sizes are checked before anything is converted")
 
 
+def test_the_fused_form_is_not_cut(checkpoint, graphs, tmp_path: Path):
+    with pytest.raises(BadInput, match=r"--layout split"):
+        export(checkpoint, out=tmp_path / "out", graphs=graphs, coreml=CoreMLOptions(chunk_mib=5), **GIVEN)
+
+
 def test_sizes_and_pieces_together_are_refused():
     with pytest.raises(BadInput, match=r"--chunk-mib"):
         resolved(CoreMLOptions(deployment_target="iOS18", sizes=((96, 96),), chunk_mib=100), "sd")

@@ -3,6 +3,7 @@
 from edgestep.artifact import Artifact, File, NextStep, OneStep, TensorSpec
 from edgestep.card_gates import gates_section
 from edgestep.export.clients.example import example_from_artifact
+from edgestep.export.coreml.apple import has_apple_pipeline
 
 BASES = {"sd": "Stable Diffusion", "sdxl": "Stable Diffusion XL", "pixart": "PixArt-alpha", "sana": "SANA-Sprint"}
 SMALL = 10_000
@@ -31,9 +32,20 @@ GENAI_WITHOUT = """\
 openvino_genai needs an openvino_tokenizer.xml beside every tokenizer.json, which openvino_tokenizers writes: it was not
 installed when this was exported."""
 COREML = """\
-Core ML runs on Apple devices: add the packages to an app, or load them with `coremltools` on a Mac. Feed each graph
-what is listed above by name; `out_sample` is x0, vae_decoder takes x0 / {scale!r}, and its `sample` lies in [-1, 1].
+Core ML runs on Apple devices: add the packages to an app, or load them with `coremltools` on a Mac; `edgestep generate`
+draws a prompt on any machine. Feed each graph what is listed above by name{feeds}.
 """
+COREML_FEEDS = {
+    "fused": "; `input_ids` are the prompt's, `noise` is standard normal",
+    "apple": "; x0 = k_z z - k_e `noise_pred`, as above, VAEDecoder takes {latents}, and its `image` lies in [-1, 1]",
+    "split": "; `out_sample` is x0, vae_decoder takes {latents}, and its `sample` lies in [-1, 1]",
+}
+"""Form -> what to feed and read."""
+APPLE_CLIENTS = """\
+Compiled (`xcrun coremlcompiler compile`), this is the folder that Apple's Swift package StableDiffusion reads; it has no
+one-step sampler, so that the step is yours. Do not apply guidance: the graphs take a batch of one."""
+COREML_CLIENTS = "No client that exists opens these packages by itself."
+
 RUNS = """\
 The example draws the empty prompt, as image.png; tokenizer/tokenizer.json with the package `tokenizers` makes the ids
 of others.
@@ -61,7 +73,7 @@ pipeline_tag: text-to-image
 {gates_section(gates)}
 ## Contract
 
-{_contract(contract)}
+{_contract(contract, artifact.format == "coreml" and _coreml_form(artifact) == "apple")}
 
 ## Graphs
 
@@ -95,12 +107,12 @@ def _licence(artifact: Artifact) -> str:
     return NO_LICENCE if artifact.licence == "unknown" else f"Licence: {artifact.licence}, the checkpoint's."
 
 
-def _contract(contract: OneStep) -> str:
-    shift = _term(contract.latent_shift, "") if contract.latent_shift else ""
+def _contract(contract: OneStep, apple: bool) -> str:
+    formula = "computed by the client" if apple else "inside the graph"
     return _paragraphs(
         f"x_in = {contract.k_in:.9g} z, {_x0(contract)}, t = {contract.timestep:g},\n"
-        f"image = decode(x0 / {contract.latent_scale:.9g}{shift}). "
-        f"z is standard normal noise, {list(contract.latent_shape)}; the formula is inside the graph.\n"
+        f"image = decode({_latents(contract)}). "
+        f"z is standard normal noise, {list(contract.latent_shape)}; the formula is {formula}.\n"
         f"The network predicts {contract.prediction_type}.",
         _loop(contract),
         _prompt(contract),
@@ -165,7 +177,7 @@ def _sizes(files: tuple[File, ...]) -> str:
 def _clients(artifact: Artifact, files: tuple[File, ...]) -> str:
     contract = artifact.contract
     if artifact.format == "coreml":
-        return "No client that exists opens these packages by itself."
+        return APPLE_CLIENTS if _coreml_form(artifact) == "apple" else COREML_CLIENTS
     if artifact.layout == "fused":
         attention = artifact.format == "onnx" and artifact.scheme != "fp16"
         return f"{FUSED_CLIENTS}\n{ATTENTION}" if attention else FUSED_CLIENTS
@@ -182,8 +194,17 @@ def _clients(artifact: Artifact, files: tuple[File, ...]) -> str:
 
 def _example(artifact: Artifact) -> str:
     if artifact.format == "coreml":
-        return COREML.format(scale=artifact.contract.latent_scale)
+        return COREML.format(feeds=COREML_FEEDS[_coreml_form(artifact)].format(latents=_latents(artifact.contract)))
     return RUNS.format(code=example_from_artifact(artifact))
+
+
+def _coreml_form(artifact: Artifact) -> str:
+    return "fused" if artifact.layout == "fused" else "apple" if has_apple_pipeline(artifact.contract) else "split"
+
+
+def _latents(contract: OneStep) -> str:
+    shift = _term(contract.latent_shift, "") if contract.latent_shift else ""
+    return f"x0 / {contract.latent_scale:.9g}{shift}"
 
 
 def _paragraphs(*parts: str) -> str:

@@ -23,7 +23,7 @@ from edgestep.export.card import card_from_artifact
 from edgestep.export.client_files import write_apple_files, write_client_files, write_tokenizer
 from edgestep.export.coreml.apple import has_apple_pipeline
 from edgestep.export.coreml.folder import write_coreml
-from edgestep.export.coreml.options import CoreMLOptions, resolved
+from edgestep.export.coreml.options import CoreMLOptions, check_layout, resolved
 from edgestep.export.graph.graphs import Graphs
 from edgestep.export.onnx.folder import write_onnx
 from edgestep.export.openings import check_openings
@@ -84,6 +84,7 @@ def export(
     contract = contract or (graphs.contract if graphs else contract_from_checkpoint(checkpoint))
     check_openings(contract, format, layout, dynamic, image)
     options = coreml_options(format, contract, coreml)
+    check_layout(coreml or CoreMLOptions(), layout)
     graphs = graphs or Graphs(checkpoint, contract, tell, dynamic=dynamic, image=image)
     check_writable(out)
     tell(f"exporting {format} {precision} {layout}")

@@ -180,10 +180,10 @@ def _opened(
     component: Component, folder: Path, runtime: str, threads: int | None, options: Mapping[str, Any]
 ) -> Session:
     """Open a component; one in pieces as a chain of them."""
-    files = getattr(component, "pieces", ()) or (component.file,)
     with ExitStack() as stack:
         sessions = [
-            stack.enter_context(open_session(runtime, folder / file, threads=threads, **options)) for file in files
+            stack.enter_context(open_session(runtime, folder / file, threads=threads, **options))
+            for file in component.files
         ]
         stack.pop_all()
     return sessions[0] if len(sessions) == 1 else Chain(sessions)

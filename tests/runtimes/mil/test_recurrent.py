@@ -31,7 +31,7 @@ def arranged(weights: torch.Tensor, order: tuple[int, ...]) -> np.ndarray:
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
 def test_rnn(nonlinearity: str, direction: str, seed: int, steps: int, batch: int, sequence: bool):
     torch.manual_seed(seed)
-    layer = torch.nn.RNN(WIDTH, HIDDEN, nonlinearity=nonlinearity)
+    layer: Any = torch.nn.RNN(WIDTH, HIDDEN, nonlinearity=nonlinearity)
     x, h = torch.randn(steps, batch, WIDTH), torch.randn(batch, HIDDEN)
     wanted, last = layer(x.flip(0) if direction == "reverse" else x, h[None])
     got = OPS["rnn"](

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,6 +56,18 @@ def test_gather_in_batches(data: st.DataObject, shape: tuple[int, ...], more: tu
 def test_a_gather_from_outside_is_refused():
     with pytest.raises(BadInput, match="got gather at"):
         evaluated("gather", {"x": np.ones(3, np.float32), "indices": np.array([1, 3], np.int32)}, target=IOS18)
+
+
+@pytest.mark.parametrize(
+    "op", ["gather", "gather_along_axis", "gather_nd", "scatter", "scatter_along_axis", "scatter_nd"]
+)
+def test_an_index_below_0_is_refused_where_the_program_validates(op: str):
+    fed = tensors(x=np.ones(3), indices=np.array([[-1]] if op.endswith("nd") else [-1], np.int32))
+    if op.startswith("scatter"):
+        fed |= {"data": fed.pop("x"), "updates": torch.ones(1)}
+    assert OPS[op](**fed).numel()
+    with pytest.raises(BadInput, match="got the index -1"):
+        OPS[op](**fed, validate_indices=torch.tensor(True))
 
 
 @quick

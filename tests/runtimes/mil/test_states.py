@@ -1,6 +1,7 @@
 """Programs with states: what one run writes, the next one reads."""
 
 from pathlib import Path
+from typing import Any
 
 import coremltools as ct
 import numpy as np
@@ -30,7 +31,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
         mb.coreml_update_state(state=count, value=mb.add(x=mb.read_state(input=count), y=np.float16(1)))
         return mb.mul(x=new, y=np.float16(2), name="out")
 
-    model = ct.convert(program, minimum_deployment_target=ct.target.iOS18, skip_model_load=True)
+    model: Any = ct.convert(program, minimum_deployment_target=ct.target.iOS18, skip_model_load=True)
     path = tmp_path_factory.mktemp("states") / "sum.mlpackage"
     model.save(str(path))
     return path

@@ -67,8 +67,6 @@ def _component(folder: Path, graphs: Graphs, name: str, precision: str, options:
 
 def _write_sizes(folder: Path, graphs: Graphs, name: str, precision: str, options: CoreMLOptions) -> Component:
     """Write the fused form once for each size, then all of them into one package."""
-    if name != "generator":
-        raise BadInput("got --also-size for the split form; expected the fused one; give --layout fused")
     sized = _sized(graphs, options.sizes)
     components = [
         _write(folder / function.name, coreml_graphs(one, options.attention), name, precision, options)

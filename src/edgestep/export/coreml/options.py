@@ -65,6 +65,14 @@ def resolved(options: CoreMLOptions, base: str) -> CoreMLOptions:
     return replace(options, attention=attention, chunk_mib=_chunk_mib(options))
 
 
+def check_layout(options: CoreMLOptions, layout: str) -> None:
+    """Raise BadInput for pieces of the fused form, and for several sizes of the split one."""
+    if options.chunk_mib and layout == "fused":
+        raise BadInput("got --chunk-mib for the fused form; expected the split one; give --layout split")
+    if options.sizes and layout == "split":
+        raise BadInput("got --also-size for the split form; expected the fused one; give --layout fused")
+
+
 def _suiting(options: CoreMLOptions, base: str) -> str:
     if options.compute_unit == "ane":
         return SPLIT_EINSUM if base in UNET_BASES else PLAIN

@@ -96,7 +96,7 @@ def _check_parts(artifact: Artifact) -> None:
             f"got {artifact.name} with split-einsum attention, whose values lie in another order than PyTorch's; "
             "expected --attention plain or sdpa; bisect that export of the same checkpoint"
         )
-    pieces = [component.name for component in artifact.components if len(getattr(component, "pieces", ())) > 1]
+    pieces = [component.name for component in artifact.components if component.pieces]
     if pieces:
         raise BadInput(
             f"got {artifact.name} with {', '.join(pieces)} in several files; expected one file each; bisect the export "

@@ -4,6 +4,7 @@ Every float is a float32 tensor, its float16 rounding is `numerics.py`'s; a type
 bytes, and an unsigned one that torch computes little with in the next signed one.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,9 +57,16 @@ def tensor_from_numpy(array: np.ndarray, data_type: DataType) -> torch.Tensor:
 
 def unpacked(packed: np.ndarray, data_type: DataType, count: int) -> np.ndarray:
     """Return `count` values of fewer than 8 bits, int8 or uint8, from bytes that hold them lowest bits first."""
-    bits = np.unpackbits(packed.view(np.uint8), count=count * data_type.bits, bitorder="little")
-    weights = (1 << np.arange(data_type.bits)).astype(np.uint8)
-    values = (bits.reshape(count, data_type.bits) * weights).sum(axis=1, dtype=np.uint8)
+    bits = data_type.bits
+    width = bits // math.gcd(bits, 8)
+    per_group = 8 * width // bits
+    groups = np.zeros((-(-count // per_group), width), np.uint8 if width == 1 else np.uint32)
+    groups.reshape(-1)[: packed.size] = packed.view(np.uint8)[: groups.size]
+    joined = sum(groups[:, i] << groups.dtype.type(8 * i) for i in range(1, width)) + groups[:, 0]
+    values = np.empty((len(groups), per_group), np.uint8)
+    for i in range(per_group):
+        values[:, i] = (joined >> groups.dtype.type(bits * i)) & groups.dtype.type((1 << bits) - 1)
+    values = values.reshape(-1)[:count]
     if data_type.held == torch.int8:
         return ((values ^ (1 << (data_type.bits - 1))).astype(np.int16) - (1 << (data_type.bits - 1))).astype(np.int8)
     return values

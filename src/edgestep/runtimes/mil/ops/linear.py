@@ -31,7 +31,7 @@ def matmul(
 
 
 def einsum(values: Sequence[torch.Tensor], equation: str) -> torch.Tensor:
-    """ "nchw,nwhu->nchu" and "chw,whr->chr", as Apple's attention for the Neural Engine has them."""
+    """Products of matrices on dimensions -1 and -3: nchw,nwhu->nchu or chw,whr->chr, H and n broadcast."""
     return torch.einsum(equation, *values)
 
 

@@ -29,7 +29,7 @@ def crop_resize(
 
     iOS 17: boxes [N, 4] of the pictures box_indices, 0 to N - 1 by default -> [N, C, h, w]. Before: roi
     [N, 1, 4, 1, 1] -> [N, B, C, h, w], each box of each picture; roi [N, 1, 5, 1, 1], its first number the picture,
-    -> [N, 1, C, h, w].
+    -> [N, 1, C, h, w]. The points of a box are those of `grid_points` for its size plus 1, from its first corner on.
     """
     scale = number(spatial_scale)
     units = [scale * (side - 1 if flag(normalized_coordinates) else 1) for side in x.shape[-2:]]

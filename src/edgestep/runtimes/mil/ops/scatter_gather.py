@@ -1,15 +1,17 @@
 """MIL's gathers and scatters -> torch's.
 
-An index below 0 counts from the end, as iOS 15 and 16 define it; iOS 17 leaves it open. One outside of the tensor is
-an error here, where MIL leaves open what comes out unless `validate_indices` asks for an error. A scatter puts its
-updates where the gather of the same kind would take from, so that each is its gather applied to positions.
+An index below 0 counts from the end, as iOS 15 and 16 define it; iOS 17 leaves that open, and an error where
+`validate_indices` is set. One outside of the tensor is an error here also where MIL leaves open what comes.
+
+A scatter puts its updates where the gather of the same kind would take from: each is its gather applied to positions.
 """
 
 import math
 
 import torch
 
-from edgestep.runtimes.mil.arguments import integer, one_of
+from edgestep.artifact import BadInput
+from edgestep.runtimes.mil.arguments import flag, integer, one_of
 from edgestep.runtimes.mil.ops.families import Op
 
 MODES = ("update", "add", "sub", "mul", "div", "max", "min")
@@ -22,7 +24,7 @@ def gather(
 ) -> torch.Tensor:
     """D, N -> D[:axis] + N[batch_dims:] + D[axis + 1:]."""
     at, shared = integer(axis) % x.dim(), integer(batch_dims)
-    wanted = _wrapped(indices, x.shape[at])
+    wanted = _wrapped(indices, x.shape[at], validate_indices)
     if not shared:
         taken = x.index_select(at, wanted.reshape(-1))
         return taken.reshape((*x.shape[:at], *wanted.shape, *x.shape[at + 1 :]))
@@ -37,7 +39,7 @@ def gather_along_axis(
 ) -> torch.Tensor:
     """Same rank -> the shape of `indices`."""
     at = integer(axis) % x.dim()
-    return x.gather(at, _wrapped(indices, x.shape[at]))
+    return x.gather(at, _wrapped(indices, x.shape[at], validate_indices))
 
 
 def gather_nd(
@@ -47,7 +49,7 @@ def gather_nd(
     shared, depth = integer(batch_dims), indices.shape[-1]
     batch = x.shape[:shared]
     rows = x.reshape(math.prod(batch), *x.shape[shared:])
-    places = indices.reshape(rows.shape[0], -1, depth).long()
+    places = _checked(indices, validate_indices).reshape(rows.shape[0], -1, depth)
     which = torch.arange(rows.shape[0], device=x.device).reshape(-1, 1).expand(places.shape[:2])
     picked = rows[(which, *places.unbind(-1))]
     return picked.reshape((*indices.shape[:-1], *x.shape[shared + depth :]))
@@ -62,7 +64,7 @@ def scatter(
     validate_indices: Flag = False,
 ) -> torch.Tensor:
     """updates: D[:axis] + N + D[axis + 1:] -> D."""
-    return _scattered(data, gather(_positions(data), indices, axis), updates, mode)
+    return _scattered(data, gather(_positions(data), indices, axis, 0, validate_indices), updates, mode)
 
 
 def scatter_along_axis(
@@ -74,7 +76,7 @@ def scatter_along_axis(
     validate_indices: Flag = False,
 ) -> torch.Tensor:
     """updates: the shape of `indices` -> D. coremltools' value inference puts them whatever the mode."""
-    return _scattered(data, gather_along_axis(_positions(data), indices, axis), updates, mode)
+    return _scattered(data, gather_along_axis(_positions(data), indices, axis, validate_indices), updates, mode)
 
 
 def scatter_nd(
@@ -85,12 +87,23 @@ def scatter_nd(
     validate_indices: Flag = False,
 ) -> torch.Tensor:
     """updates: K[:-1] + D[K[-1]:] -> D."""
-    return _scattered(data, gather_nd(_positions(data), indices), updates, mode)
+    return _scattered(data, gather_nd(_positions(data), indices, 0, validate_indices), updates, mode)
 
 
-def _wrapped(indices: torch.Tensor, size: int) -> torch.Tensor:
-    wide = indices.long()
+def _wrapped(indices: torch.Tensor, size: int, validate: Flag) -> torch.Tensor:
+    wide = _checked(indices, validate)
     return torch.where(wide < 0, wide + size, wide)
+
+
+def _checked(indices: torch.Tensor, validate: Flag) -> torch.Tensor:
+    """Return the indices as int64; raise BadInput for one below 0 where the program asks that they be checked."""
+    wide = indices.long()
+    if flag(validate) and wide.numel() and int(wide.min()) < 0:
+        raise BadInput(
+            f"got the index {int(wide.min())} in a program that validates its indices; expected none below 0; check "
+            "what is fed"
+        )
+    return wide
 
 
 def _positions(data: torch.Tensor) -> torch.Tensor:

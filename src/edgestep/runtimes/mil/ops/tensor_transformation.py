@@ -3,9 +3,12 @@
 import torch
 from torch.nn import functional
 
-from edgestep.runtimes.mil.arguments import Value, flag, integer, ints, several
+from edgestep.runtimes.mil.arguments import flag, integer, ints
 from edgestep.runtimes.mil.ops.families import Op
 from edgestep.runtimes.mil.ops.slicing import slice_by_index, slice_by_size, slice_update
+
+Tensors = torch.Tensor | tuple[torch.Tensor, ...]
+"""A variadic input: several values, or the one that is bound to it alone."""
 
 
 def reshape(x: torch.Tensor, shape: torch.Tensor) -> torch.Tensor:
@@ -17,14 +20,14 @@ def reshape(x: torch.Tensor, shape: torch.Tensor) -> torch.Tensor:
 
 def reshape_like(
     x: torch.Tensor,
-    ref_tensors: Value | tuple[Value, ...],
-    begins: Value | tuple[Value, ...],
-    ends: Value | tuple[Value, ...],
-    end_masks: Value | tuple[Value, ...],
+    ref_tensors: Tensors,
+    begins: Tensors,
+    ends: Tensors,
+    end_masks: Tensors,
 ) -> torch.Tensor:
     """The new shape is that of reference after reference from its begin to its end, to its last with an end mask."""
     shape: list[int] = []
-    for ref, begin, end, mask in zip(*map(several, (ref_tensors, begins, ends, end_masks)), strict=True):
+    for ref, begin, end, mask in zip(*map(_several, (ref_tensors, begins, ends, end_masks)), strict=True):
         shape += ref.shape[integer(begin) : None if flag(mask) else integer(end)]
     return x.reshape(shape)
 
@@ -115,6 +118,10 @@ def batch_to_space(x: torch.Tensor, block_shape: torch.Tensor, crops: torch.Tens
     blocks = x.reshape(b0, b1, n // (b0 * b1), c, h, w)
     whole = blocks.permute(2, 3, 4, 0, 5, 1).reshape(n // (b0 * b1), c, h * b0, w * b1)
     return whole[:, :, top : h * b0 - bottom, left : w * b1 - right]
+
+
+def _several(values: Tensors) -> tuple[torch.Tensor, ...]:
+    return values if isinstance(values, tuple) else (values,)
 
 
 OPS: dict[str, Op] = {
