@@ -52,7 +52,7 @@ def run(
     print(f"{out}: {len(outputs)} output{'s' * (len(outputs) != 1)} of {file.name} on {_called(report)}")
 
 
-def _options(runtime: str, numerics: str | None, function: str) -> dict[str, str]:
+def _options(runtime: str, numerics: str | None, function: str) -> dict[str, Any]:
     """Return the session's options; raise BadInput where the runtime has no such one."""
     options = {"numerics": numerics, "function": function}
     given = {name: value for name, value in options.items() if value}
@@ -71,7 +71,7 @@ def _called(report: "ModelRun") -> str:
 
 
 def _report(
-    file: Path, runtime: str, session: Any, outputs: Any, converted: tuple[str, ...], options: dict[str, str]
+    file: Path, runtime: str, session: Any, outputs: Any, converted: tuple[str, ...], options: dict[str, Any]
 ) -> "ModelRun":
     from edgestep.artifact import tool_versions
     from edgestep.harness.machine import machine_here

@@ -149,7 +149,6 @@ def test_the_card_s_example_runs(make, feeds, layout: str, tmp_path: Path):
         ("tflite", "fp32", "split", "tflite"),
         ("onnx", "int4", "split", "int4"),
         ("onnx", "fp32", "tiled", "tiled"),
-        ("coreml", "fp16", "fused", "fused"),
     ],
 )
 def test_refuses_what_there_is_not(checkpoint, tmp_path: Path, format: str, precision: str, layout: str, says: str):

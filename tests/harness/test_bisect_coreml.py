@@ -66,8 +66,7 @@ def _one_bit_flipped(array: np.ndarray) -> np.ndarray:
 
 
 def _first_group_norm(package: Package) -> None:
-    root = package.of_type("sqrt")[0]
-    package.immediate(package.read(package.operations[package.read(root, "x")], "y"))[:] = [1e-3]
+    package.immediate(package.read(package.of_type("instance_norm")[0], "epsilon"))[:] = [1e-3]
 
 
 def _tanh(package: Package) -> None:

@@ -96,3 +96,24 @@ def test_a_second_run_does_nothing_again(shipped, tiny: Path):
     assert all("kept from the last run" in line or "drawing report" in line for line in told), again.stderr
     assert before == {p: p.stat().st_mtime_ns for p in (out / "artifacts").rglob("*") if p.is_file()}
     assert json.loads((out / "report.json").read_text()) == report
+
+
+@pytest.mark.slow
+def test_core_ml_is_evaluated_and_takes_its_golden_bundle_along(tiny: Path, tmp_path: Path):
+    pytest.importorskip("coremltools")
+    out = tmp_path / "out"
+    words = [*COMMAND, str(tiny), "--target", "mac", "--cases", "4", "--out", str(out)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    results = read_results(out / "report.json")
+    assert {artifact.name for artifact in results.artifacts} == {"tiny-mac-fp16", "tiny-mac-fp16-fused"}
+    verdicts = {artifact.parity.verdict for artifact in results.artifacts}
+    assert done.returncode == (0 if verdicts == {"passed"} else 1), done.stderr
+    for artifact in results.artifacts:
+        assert (artifact.parity.evidence, artifact.latency, len(artifact.pictures)) == ("evaluated", None, 4)
+        assert (out / artifact.folder / "golden" / "reference.json").is_file()
+        assert "no parity of the Neural Engine" in (out / artifact.folder / "README.md").read_text()
+        read_artifact(out / artifact.folder)
+    assert results.baselines == () and "(evaluated)" in done.stdout
+    again = subprocess.run(words, capture_output=True, text=True, check=False)
+    told = [line for line in again.stderr.splitlines() if line.startswith("[")]
+    assert all("kept from the last run" in line or "drawing report" in line for line in told), again.stderr

@@ -42,10 +42,9 @@ COREML_FEEDS = {
 }
 """Form -> what to feed and read."""
 APPLE_CLIENTS = """\
-Compiled (`xcrun coremlcompiler compile`), this is the folder that Apple's Swift package StableDiffusion reads; it has no
-one-step sampler, so that the step is yours. Do not apply guidance: the graphs take a batch of one."""
+Compiled (`xcrun coremlcompiler compile`), this is the folder that Apple's Swift package StableDiffusion reads. It has
+no one-step sampler, so that the step is yours. Do not apply guidance: the graphs take a batch of one."""
 COREML_CLIENTS = "No client that exists opens these packages by itself."
-
 RUNS = """\
 The example draws the empty prompt, as image.png; tokenizer/tokenizer.json with the package `tokenizers` makes the ids
 of others.

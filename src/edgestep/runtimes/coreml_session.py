@@ -30,7 +30,7 @@ class CoreMLSession:
         self, file: Path, *, threads: int | None = None, compute_unit: str = "all", function: str = ""
     ) -> None:
         del threads
-        if sys.platform != "darwin":
+        if not _is_mac():
             raise BadInput(
                 f"got {file.name} for Core ML on {sys.platform}; expected macOS, where Core ML is; take the runtime "
                 "mil-evaluator, which executes its program anywhere"
@@ -67,6 +67,10 @@ class CoreMLSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         del self._model
+
+
+def _is_mac() -> bool:
+    return sys.platform == "darwin"
 
 
 def _picture(value: np.ndarray) -> Any:

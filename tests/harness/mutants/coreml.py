@@ -171,12 +171,12 @@ def offset_outside(folder: Path) -> None:
 
 
 def _group_norms(folder: Path, epsilon: float) -> None:
-    """Change the constant that is added to a variance before its root is taken."""
+    """A group norm is an instance norm of the reshaped tensor."""
     with edited(folder, "unet") as package:
-        roots = package.of_type("sqrt")
-        assert roots
-        for root in roots:
-            package.immediate(package.read(package.operations[package.read(root, "x")], "y"))[:] = [epsilon]
+        norms = package.of_type("instance_norm")
+        assert norms
+        for norm in norms:
+            package.immediate(package.read(norm, "epsilon"))[:] = [epsilon]
 
 
 def _flipped(folder: Path, bits: int, name: str = CONV) -> None:

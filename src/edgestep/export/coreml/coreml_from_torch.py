@@ -16,14 +16,15 @@ from typing import Any
 import numpy as np
 
 from edgestep.artifact import BadInput, Component
-from edgestep.export.coreml.islands import in_float16
+from edgestep.export.coreml.halving import Halving
 from edgestep.export.graph.skeleton import quiet
 
 
 def coreml_from_torch(program: Any, component: Component, precision: str, target: str, *, image: bool = False) -> Any:
     """Return a coremltools MLModel of an ExportedProgram whose nodes are named, with the component's names and types.
 
-    `target` is a deployment target of coremltools. `image`: the only output is [1,3,H,W] and becomes an RGB image.
+    `target` is a deployment target of coremltools. `image`: the only output is [1,3,H,W] and becomes an RGB image. With
+    float16 the program's weights are gone afterwards.
     """
     ct = import_coremltools()
     with silenced():
@@ -33,7 +34,7 @@ def coreml_from_torch(program: Any, component: Component, precision: str, target
             minimum_deployment_target=getattr(ct.target, target),
             inputs=[ct.TensorType(name=s.name, shape=s.shape, dtype=np.dtype(s.dtype).type) for s in component.inputs],
             outputs=[_output(ct, spec, image) for spec in component.outputs],
-            compute_precision=_precision(ct, precision),
+            compute_precision=_precision(ct, program, precision),
             skip_model_load=True,
         )
 
@@ -67,8 +68,10 @@ def _output(ct: Any, spec: Any, image: bool) -> Any:
     return ct.TensorType(name=spec.name, dtype=np.dtype(spec.dtype).type)
 
 
-def _precision(ct: Any, precision: str) -> Any:
-    return ct.precision.FLOAT32 if precision == "fp32" else ct.transform.FP16ComputePrecision(op_selector=in_float16)
+def _precision(ct: Any, program: Any, precision: str) -> Any:
+    if precision == "fp32":
+        return ct.precision.FLOAT32
+    return ct.transform.FP16ComputePrecision(op_selector=Halving(program))
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from edgestep.export.graph.attention import plain_attention
 from edgestep.export.graph.decode import decode
 from edgestep.export.graph.graphs import Captured, Graphs
 from edgestep.export.graph.io import Specs
+from edgestep.export.graph.norms import group_norm_by_instances
 from edgestep.export.source.weights import Weights
 
 
@@ -71,7 +72,7 @@ class CoreMLGraphs(Graphs):
 
         aten = torch.ops.aten
         fused = {aten.scaled_dot_product_attention.default: plain_attention} if self.attention == PLAIN else {}
-        return {**replacements(), **fused}
+        return {**replacements(), aten.group_norm.default: group_norm_by_instances, **fused}
 
     def _rebuilt(self, module: Any, weights: Weights) -> tuple[Any, Weights]:
         if self.attention != SPLIT_EINSUM:

@@ -3,7 +3,9 @@
 - whatever arithmetic stands outside a module: x_in = k_in z, x0 = k_z z - k_e F (at t = 999 an error in F is
   amplified 14.6 times), the next z of a loop, x0 / scale + shift; but not the picture's scaling, after the decoder;
 - the denoiser's first and last layer;
-- linear attention, which sums over all pixels without a softmax.
+- linear attention, which sums over all pixels without a softmax;
+- norms that square what they did not centre (T5's, Gemma's, SANA's): the numbers are large there. The others are one
+  operation of Core ML each.
 
 coremltools keeps for each operation the stack trace of the node that it was made of, through every fusion. It reads
 that from the node, so the node says here which module it belongs to, and the name of the operation says it too.
@@ -28,10 +30,10 @@ def name_nodes(program: Any) -> None:
     The convolution of unet.conv_in becomes unet_conv_in, arithmetic outside of modules formula_mul, formula_sub ...
     """
     calls = [node for node in program.graph.nodes if node.op == "call_function"]
-    linear, decoded, renamed = _linear_attentions(calls), _decoded(calls), {}
+    wide, decoded, renamed = _linear_attentions(calls) | _root_mean_squares(calls), _decoded(calls), {}
     for node in calls:
         old, module = node.name, module_of(node)
-        float32 = node not in decoded and _is_float32(node, module, linear)
+        float32 = node not in decoded and _is_float32(node, module, wide)
         node.meta["stack_trace"] = (FLOAT32 if float32 else "") + module
         node._rename(_name(node, "picture" if node in decoded else "formula"))
         renamed[old] = node.name
@@ -63,10 +65,10 @@ def module_of(node: Any) -> str:
     return stack[-1][0] if stack else ""
 
 
-def _is_float32(node: Any, module: str, linear: set[str]) -> bool:
+def _is_float32(node: Any, module: str, wide: set[str]) -> bool:
     if not module:
         return _operator(node) in FORMULA
-    return module in linear or EDGES.match(module) is not None
+    return module in wide or EDGES.match(module) is not None
 
 
 def _decoded(nodes: list[Any]) -> set[Any]:
@@ -88,17 +90,30 @@ def _name(node: Any, outside: str) -> str:
     path = re.sub(r"\W", "_", module)
     if not path:
         return f"{outside}_{operator}"
-    main = operator in ("conv2d", "linear", "embedding", "group_norm", "layer_norm")
+    main = operator in ("conv2d", "linear", "embedding", "instance_norm", "layer_norm")
     return path if main else f"{path}_{operator}"
 
 
 def _linear_attentions(nodes: list[Any]) -> set[str]:
     """Return the modules that multiply matrices twice and divide, without a softmax: (Q (K^T V)) / (Q (K^T 1))."""
-    found: dict[str, Counter[str]] = {}
-    for node in nodes:
-        found.setdefault(module_of(node), Counter())[_operator(node)] += 1
     return {
         module
-        for module, count in found.items()
-        if module and count["matmul"] + count["bmm"] >= 2 and count["div"] and not count["softmax"]
+        for module, count in _operators(nodes).items()
+        if count["matmul"] + count["bmm"] >= 2 and count["div"] and not count["softmax"]
     }
+
+
+def _root_mean_squares(nodes: list[Any]) -> set[str]:
+    """Return the modules that take a mean and a root and subtract nothing: x / sqrt(mean(x^2))."""
+    return {
+        module for module, count in _operators(nodes).items() if count["mean"] and count["rsqrt"] and not count["sub"]
+    }
+
+
+def _operators(nodes: list[Any]) -> dict[str, Counter[str]]:
+    """Return module -> how many of each operator it has itself."""
+    found: dict[str, Counter[str]] = {}
+    for node in nodes:
+        if module := module_of(node):
+            found.setdefault(module, Counter())[_operator(node)] += 1
+    return found

@@ -42,7 +42,7 @@ def check_same_model(artifact: Artifact, reference: Reference) -> None:
 
 
 def installed_runtime(artifact: Artifact, runtime: str | None) -> str:
-    """Return the name of the runtime to use; raise BadInput where it is unknown, opens other formats, or is not here."""
+    """Return the runtime to use; raise BadInput where it is unknown, opens other formats, or is not here."""
     name = runtime or FORMATS.get(artifact.format, "")
     if name not in SESSIONS:
         raise BadInput(f"got runtime {name!r} for {artifact.format}; expected one of {', '.join(SESSIONS)}; choose one")

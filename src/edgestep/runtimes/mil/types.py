@@ -58,7 +58,7 @@ def tensor_from_numpy(array: np.ndarray, data_type: DataType) -> torch.Tensor:
 def unpacked(packed: np.ndarray, data_type: DataType, count: int) -> np.ndarray:
     """Return `count` values of fewer than 8 bits, int8 or uint8, from bytes that hold them lowest bits first."""
     bits = data_type.bits
-    width = bits // math.gcd(bits, 8)
+    width = bits // math.gcd(bits, 8)  # bytes after which a value begins with a byte again
     per_group = 8 * width // bits
     groups = np.zeros((-(-count // per_group), width), np.uint8 if width == 1 else np.uint32)
     groups.reshape(-1)[: packed.size] = packed.view(np.uint8)[: groups.size]

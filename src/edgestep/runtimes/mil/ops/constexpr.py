@@ -48,7 +48,7 @@ def lut_to_dense(
     """
     if shape is not None:
         sizes = ints(shape)
-        return lut[_whole(indices, lut.numel(), sizes).long()]
+        return lut.index_select(0, _whole(indices, lut.numel(), sizes).reshape(-1).int()).reshape(sizes)
     palette, width = lut.shape[-2:]
     rows = indices.int() + palette * _table(indices.shape, lut.shape[:-2], indices.device)
     values = lut.reshape(-1, width).index_select(0, rows.reshape(-1)).reshape(*indices.shape, width)
