@@ -82,7 +82,7 @@ DAMAGES = {
 }
 """What is done to a weight: its module and operator, which must be named."""
 PROGRAMS = {
-    "norm epsilon": ("unet.down_blocks.0.resnets.0.norm1", "BatchNormalization", _first_group_norm),
+    "norm epsilon": ("unet.down_blocks.0.resnets.0.norm1", "InstanceNormalization", _first_group_norm),
     "gelu tanh": ("unet.down_blocks.0.attentions.0.transformer_blocks.0.ff.net.0", "Gelu", _tanh),
 }
 """What is done to the program."""

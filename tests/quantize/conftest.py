@@ -50,7 +50,7 @@ def float_artifact(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
     def folder(form: str, layout: str, precision: str = "fp32") -> Path:
         out = root / f"{form}-{layout}-{precision}"
         if not out.exists():
-            target = {"onnx": "x86", "openvino": "intel"}[form]
+            target = {"onnx": "x86", "openvino": "intel", "coreml": "mac"}[form]
             export(checkpoint, format=form, precision=precision, layout=layout, target=target, out=out, graphs=graphs)
         return out
 

@@ -5,9 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from edgestep.quantize.bits import solve_bits
 from edgestep.quantize.coreml_package import WEIGHTS, open_package, opset_of, save_package
-from edgestep.quantize.coreml_sensitivity import SAMPLES, Sensitivity, evenly, measure_sensitivity, tried
+from edgestep.quantize.coreml_sensitivity import SAMPLES, WIDTHS, Sensitivity, evenly, measure_sensitivity, tried
 from edgestep.quantize.coreml_weight_only import with_palettes, without_declined
 from edgestep.quantize.coreml_weights import Weight, parted, weights_of
 from edgestep.quantize.evaluated import Evaluate, Evaluated, Feed, decibels, noise, required
@@ -29,9 +31,9 @@ def quantize_coreml_mixed(
 ) -> Quantized:
     """Write the .mlpackage with 2, 4, 6 or 8 bits a weight to `final`; return which weights they are.
 
-    `feeds` are what this graph was fed in real drawings. `mean_bits`: the budget, in bits a weight on average; 4 takes
-    no more than p4. `kept` is where the measured sensitivity is kept while it is measured. Uniform 4 bits are taken
-    where, all together, they turn out to be better within the same budget.
+    `feeds` are what this graph was fed in real drawings. `mean_bits`: the budget, the bytes of that many bits for
+    every weight; 4 takes no more than p4. `kept` is where the measured sensitivity is kept while it is measured.
+    Uniform 4 bits are taken where, all together, they turn out to be better within the same budget.
     """
     model = open_package(source)
     weights = weights_of(model.get_spec(), source / WEIGHTS)
@@ -56,8 +58,7 @@ def _best(
     mean_bits: float,
 ) -> tuple[dict[Weight, int], str]:
     """Return the bits of each weight, and in words what they give all together."""
-    uniform = sum(choice.bytes for layer in sensitivity for choice in layer.choices if choice.bits == MEAN_BITS)
-    solved = solve_bits(sensitivity, int(uniform * mean_bits / MEAN_BITS))
+    solved = solve_bits(sensitivity, budget_of(sensitivity, mean_bits))
     candidates: list[Mapping[Weight, int]] = [{weight: solved[weight.name].bits for weight in weights}]
     if mean_bits >= MEAN_BITS:
         candidates.append(dict.fromkeys(weights, int(MEAN_BITS)))
@@ -67,6 +68,12 @@ def _best(
     if len(noises) > 1:
         figures += f", {decibels(noises[1]):.1f} dB with 4 bits everywhere"
     return dict(candidates[best]), figures
+
+
+def budget_of(sensitivity: Sequence[Sensitivity], mean_bits: float) -> int:
+    """Return the bytes of that many bits for every weight, tables included; between two widths in proportion."""
+    sizes = [sum(layer.choices[i].bytes for layer in sensitivity) for i in range(len(WIDTHS))]
+    return int(np.interp(mean_bits, WIDTHS, sizes))
 
 
 def _noises(

@@ -127,7 +127,7 @@ class SplitTransformer(nn.Module):
         """[B, C, H, W] and the prompt's [B, D, 1, L] -> [B, C, H, W]."""
         x = self.proj_in(self.norm(hidden_states))
         shape = x.shape
-        x = x.flatten(2).unsqueeze(2)
+        x = x.reshape(shape[0], shape[1], 1, -1)
         for block in self.transformer_blocks:
             x = block(x, encoder_hidden_states)
         return (self.proj_out(x.reshape(shape)) + hidden_states,)
