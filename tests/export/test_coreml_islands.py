@@ -12,6 +12,8 @@ from edgestep.export.coreml.islands import FLOAT32, in_float16, name_nodes
 from edgestep.export.graph.norms import group_norm_by_instances
 from edgestep.runtimes.mil_evaluator import MilEvaluator
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("coremltools")
 
 

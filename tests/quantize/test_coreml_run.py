@@ -19,7 +19,10 @@ from edgestep.ship.coreml_evaluation import evaluate
 from tests.quantize.conftest import cases, feeds_of, picture_psnr
 from tests.quantize.coreml_models import samples, save_small_unet
 
-FORMS = [("split", scheme) for scheme in ("w8", "p6", "w8a8", "mixed")] + [("fused", "p8"), ("fused", "w8a8")]
+pytestmark = pytest.mark.slow
+
+SPLIT = [("split", scheme) for scheme in ("w8", "p6", "w8a8", "mixed")]
+FORMS = [*SPLIT, *(pytest.param("fused", scheme, marks=pytest.mark.slow) for scheme in ("p8", "w8a8"))]
 PICTURE_DB = {"w8": 40, "p8": 36, "p6": 30, "w8a8": 34, "mixed": 22}
 """The random generator's pictures, at least; measured: see the assertion's message. A sanity bound, not a gate."""
 
@@ -107,7 +110,7 @@ def test_calibrated_schemes_ask_for_samples(float_artifact, tmp_path: Path, sche
 def test_a_piece_is_fed_what_those_before_it_gave(tmp_path: Path):
     whole = save_small_unet(tmp_path / "Unet.mlpackage")
     kept = Path(shutil.copytree(whole, tmp_path / "kept.mlpackage"))
-    first, second = chunk_package(whole, 70_000)
+    first, second = chunk_package(whole, 140_000)
     fed = inputs_of(first, samples())
     after, known = feeds_of_next(first, second, fed, fed, evaluate)
     assert all(
