@@ -7,7 +7,7 @@ import numpy as np
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import Function, Program, types
 
-from edgestep.quantize.coreml_package import WEIGHTS, open_package
+from edgestep.quantize.coreml_package import WEIGHTS, read_spec
 from edgestep.quantize.coreml_weights import Weight, weights_of
 
 CHANNELS, WIDTH, SIDE = 4, 48, 8
@@ -17,15 +17,18 @@ FLOAT = ("p_unet_conv_in_weight", "p_unet_conv_out_weight")
 MASK, NAMELESS = "p_unet_mask_weight", "folded_weight_0"
 
 
-def save_small_unet(path: Path, opset: ct.target = ct.target.iOS17, mask: float | None = None, seed: int = 0) -> Path:
+def save_small_unet(
+    path: Path, opset: ct.target = ct.target.iOS17, mask: float | None = None, signs: bool = False
+) -> Path:
     """Write `sample` [1, 4, 8, 8] -> conv_in, conv1, two linears that read one value, conv_out -> `out`, float32.
 
-    `mask` goes into a constant that a matmul reads, as a causal mask of -inf may.
+    `mask` goes into a constant that a matmul reads, as a causal mask of -inf may. `signs`: weights of two values.
     """
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
 
     def weight(name: str, *shape: int) -> object:
-        values = random.standard_t(4, shape) / np.sqrt(np.prod(shape[1:]))
+        values = random.standard_t(4, shape)
+        values = (np.sign(values) if signs else values) / np.sqrt(np.prod(shape[1:]))
         return mb.const(val=values.astype(np.float32), name=name)
 
     fed = {"sample": mb.placeholder(shape=(1, CHANNELS, SIDE, SIDE), dtype=types.fp32)}
@@ -79,7 +82,7 @@ def samples(count: int = 4, seed: int = 1) -> list[dict[str, np.ndarray]]:
 
 def weights_in(path: Path) -> dict[str, Weight]:
     """Return the float weights of a package by name."""
-    return {weight.name: weight for weight in weights_of(open_package(path).get_spec(), path / WEIGHTS)}
+    return {weight.name: weight for weight in weights_of(read_spec(path), path / WEIGHTS)}
 
 
 def decompressed(path: Path, into: Path) -> dict[str, np.ndarray]:
@@ -93,5 +96,5 @@ def decompressed(path: Path, into: Path) -> dict[str, np.ndarray]:
 
 
 def operations(path: Path) -> list:
-    function = open_package(path).get_spec().mlProgram.functions["main"]
+    function = read_spec(path).mlProgram.functions["main"]
     return list(function.block_specializations[function.opset].operations)

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from edgestep.artifact import BadInput
-from edgestep.quantize.coreml_mixed import quantize_coreml_mixed
+from edgestep.quantize.coreml_mixed import plan_mixed, quantize_coreml_mixed
 from edgestep.quantize.coreml_package import WEIGHTS
 from edgestep.quantize.coreml_sensitivity import MEASURED, SAMPLES, evenly, measure_sensitivity
 from edgestep.quantize.coreml_weight_only import quantize_coreml_weights
 from edgestep.quantize.evaluated import decibels, noise
+from edgestep.quantize.floats import WEIGHTS_STAY_FLOAT, Quantized
 from edgestep.ship.coreml_evaluation import evaluate
 from tests.quantize.coreml_models import FLOAT, LAYERS, NAMELESS, samples, save_small_unet, weights_in
 
@@ -22,6 +23,12 @@ from tests.quantize.coreml_models import FLOAT, LAYERS, NAMELESS, samples, save_
 @pytest.fixture(scope="module")
 def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_small_unet(tmp_path_factory.mktemp("parent") / "Unet.mlpackage", ct.target.iOS18)
+
+
+def mixed_bits(parent: Path, final: Path, evaluate=evaluate, **more) -> Quantized:
+    """Plan and quantize one package by itself."""
+    plan = plan_mixed({parent: samples()}, WEIGHTS_STAY_FLOAT, evaluate=evaluate, **more)[parent]
+    return quantize_coreml_mixed(parent, final, plan=plan)
 
 
 def noise_of(parent: Path, made: Path) -> float:
@@ -55,7 +62,7 @@ def _only(kept: str) -> dict:
 
 
 def test_is_better_than_the_same_bits_for_all_in_as_many_bytes(parent: Path, tmp_path: Path):
-    layers = quantize_coreml_mixed(parent, tmp_path / "mixed.mlpackage", samples(), evaluate=evaluate)
+    layers = mixed_bits(parent, tmp_path / "mixed.mlpackage")
     quantize_coreml_weights(parent, tmp_path / "p4.mlpackage", scheme="p4")
     mixed, uniform = (noise_of(parent, tmp_path / f"{name}.mlpackage") for name in ("mixed", "p4"))
     assert mixed <= uniform
@@ -69,14 +76,32 @@ def test_is_better_than_the_same_bits_for_all_in_as_many_bytes(parent: Path, tmp
 
 @pytest.mark.parametrize(("mean_bits", "widest", "less"), [(2.0, 2, "p8"), (8.0, 8, "p4")])
 def test_the_budget_is_bits_a_weight(parent: Path, tmp_path: Path, mean_bits: float, widest: int, less: str):
-    layers = quantize_coreml_mixed(
-        parent, tmp_path / "mixed.mlpackage", samples(), evaluate=evaluate, mean_bits=mean_bits
-    )
+    layers = mixed_bits(parent, tmp_path / "mixed.mlpackage", mean_bits=mean_bits)
     quantize_coreml_weights(parent, tmp_path / "uniform.mlpackage", scheme=less)
     chosen = {int(bits): int(count) for count, bits in re.findall(r"(\d+) of (\d+) bits", layers.how)}
     assert chosen == {widest: len(LAYERS)}
     mixed, uniform = (noise_of(parent, tmp_path / f"{name}.mlpackage") for name in ("mixed", "uniform"))
     assert (mixed < uniform) == (less == "p4")
+
+
+def test_the_budget_is_one_for_all_graphs(parent: Path, tmp_path: Path):
+    other = save_small_unet(tmp_path / "Other.mlpackage", ct.target.iOS18, signs=True)  # 2 bits are enough for it
+    both = {parent: samples(), other: samples()}
+    together = plan_mixed(both, WEIGHTS_STAY_FLOAT, evaluate=evaluate)
+    alone = {path: plan_mixed({path: samples()}, WEIGHTS_STAY_FLOAT, evaluate=evaluate)[path] for path in both}
+    assert set(together[other].bits.values()) == {2}
+
+    def summed(plans: dict) -> tuple[float, int]:
+        noises, size = 0.0, 0
+        for i, path in enumerate(both):
+            final = tmp_path / f"{i}-{len(list(tmp_path.iterdir()))}.mlpackage"
+            quantize_coreml_mixed(path, final, plan=plans[path])
+            noises, size = noises + noise_of(path, final), size + (final / WEIGHTS).stat().st_size
+        return noises, size
+
+    (noises, size), (others, their_size) = summed(together), summed(alone)
+    assert noises < others / 2
+    assert size <= their_size * 1.1  # of two budgets more is left over, and the plans alone need not spend theirs
 
 
 class Counted:
@@ -101,23 +126,20 @@ class Counted:
 
 
 def test_a_run_that_was_stopped_goes_on(parent: Path, tmp_path: Path):
-    kept = tmp_path / "kept.json"
     each = SAMPLES * len(MEASURED)
     with pytest.raises(KeyboardInterrupt):
-        quantize_coreml_mixed(
-            parent, tmp_path / "one.mlpackage", samples(), evaluate=Counted(SAMPLES + each), kept=kept
-        )
-    assert list(json.loads(kept.read_text())) == [LAYERS[0]]
+        mixed_bits(parent, tmp_path / "one.mlpackage", Counted(SAMPLES + each), kept=tmp_path)
+    assert list(json.loads((tmp_path / "Unet.json").read_text())) == [LAYERS[0]]
     whole, rest = Counted(), Counted()
-    quantize_coreml_mixed(parent, tmp_path / "whole.mlpackage", samples(), evaluate=whole)
-    quantize_coreml_mixed(parent, tmp_path / "rest.mlpackage", samples(), evaluate=rest, kept=kept)
+    mixed_bits(parent, tmp_path / "whole.mlpackage", whole)
+    mixed_bits(parent, tmp_path / "rest.mlpackage", rest, kept=tmp_path)
     assert whole.runs - rest.runs == each
     assert (tmp_path / "whole.mlpackage" / WEIGHTS).read_bytes() == (tmp_path / "rest.mlpackage" / WEIGHTS).read_bytes()
 
 
 def test_needs_an_evaluator(parent: Path, tmp_path: Path):
     with pytest.raises(BadInput, match="got no evaluator for mixed"):
-        quantize_coreml_mixed(parent, tmp_path / "mixed.mlpackage", samples())
+        mixed_bits(parent, tmp_path / "mixed.mlpackage", None)
 
 
 def test_noise_is_relative_and_nan_is_the_worst():

@@ -1,5 +1,10 @@
 """What w8, w4 and palettization leave of a small ML Program, as coremltools itself decompresses it."""
 
+import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import coremltools as ct
@@ -7,7 +12,7 @@ import numpy as np
 import pytest
 
 from edgestep.artifact import BadInput
-from edgestep.quantize.coreml_package import WEIGHTS, open_package
+from edgestep.quantize.coreml_package import MODEL, WEIGHTS, open_package, read_spec
 from edgestep.quantize.coreml_weight_only import (
     check_coreml_parent,
     coreml_layers,
@@ -107,7 +112,7 @@ def test_tables_are_per_group_from_ios_18_on(made, tmp_path: Path, system: str, 
 
 def test_names_types_and_metadata_are_the_parents(parents, made):
     for (system, _), final in made.items():
-        one, other = (open_package(folder).get_spec().description for folder in (parents[system], final))
+        one, other = (read_spec(folder).description for folder in (parents[system], final))
         assert one == other
         assert one.metadata.userDefined["edgestep.contract"] == "kept"
 
@@ -120,6 +125,19 @@ def test_same_package_same_bytes(parents, made, tmp_path: Path, scheme: str):
     for file in files:
         if (tmp_path / "again.mlpackage" / file).is_file():
             assert (tmp_path / "again.mlpackage" / file).read_bytes() == (made["iOS18", scheme] / file).read_bytes()
+
+
+def test_another_process_writes_the_same_bytes(parents, made, tmp_path: Path):
+    """Protobuf orders what is named by a hash that is another one in each process, unless told not to."""
+    code = (
+        "import sys; from pathlib import Path; from edgestep.quantize.coreml_weight_only import *; "
+        "quantize_coreml_weights(Path(sys.argv[1]), Path(sys.argv[2]), scheme='p4')"
+    )
+    again = tmp_path / "again.mlpackage"
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    subprocess.run([sys.executable, "-c", code, parents["iOS18"], again], check=True, env=environment)
+    for file in (MODEL, WEIGHTS):
+        assert (again / file).read_bytes() == (made["iOS18", "p4"] / file).read_bytes()
 
 
 @pytest.mark.parametrize("mask", [-np.inf, np.nan])
@@ -176,9 +194,22 @@ def test_modules_are_read_from_names(name: str, module: str, shown: str | None):
     assert shown_module(name) == ("unet_up_blocks.2.resnets.0.conv1" if shown is None else shown)
 
 
-def test_a_package_without_weights_is_refused(tmp_path: Path):
+def test_what_is_no_package_is_refused(parents, tmp_path: Path):
     with pytest.raises(BadInput, match=r"expected a \.mlpackage"):
         open_package(tmp_path)
+    broken = Path(shutil.copytree(parents["iOS17"], tmp_path / "broken.mlpackage"))
+    (broken / MODEL).write_bytes(b"no protobuf")
+    with pytest.raises(BadInput, match="cannot be read"):
+        read_spec(broken)
+
+
+def test_the_parent_is_left_as_it_was(parents, tmp_path: Path):
+    """coremltools writes the manifest of a package anew when it opens it."""
+    parent = Path(shutil.copytree(parents["iOS17"], tmp_path / "parent.mlpackage"))
+    text = json.dumps(json.loads((parent / "Manifest.json").read_text()))
+    (parent / "Manifest.json").write_text(text)
+    quantize_coreml_weights(parent, tmp_path / "made.mlpackage", scheme="p8")
+    assert (parent / "Manifest.json").read_text() == (tmp_path / "made.mlpackage" / "Manifest.json").read_text() == text
 
 
 def test_the_small_model_is_what_it_should_be(parents):

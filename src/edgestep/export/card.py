@@ -41,10 +41,13 @@ COREML_FEEDS = {
     "split": "; `out_sample` is x0, vae_decoder takes {latents}, and its `sample` lies in [-1, 1]",
 }
 """Form -> what to feed and read."""
-APPLE_CLIENTS = """\
+COREML_CLIENTS = {
+    "fused": "One call draws, and needs no client; edgestep's examples/ios is a Swift file that makes it.",
+    "apple": """\
 Compiled (`xcrun coremlcompiler compile`), this is the folder that Apple's Swift package StableDiffusion reads. It has
-no one-step sampler, so that the step is yours. Do not apply guidance: the graphs take a batch of one."""
-COREML_CLIENTS = "No client that exists opens these packages by itself."
+no one-step sampler, so that the step is yours. Do not apply guidance: the graphs take a batch of one.""",
+    "split": "No client that exists opens these packages by itself.",
+}
 RUNS = """\
 The example draws the empty prompt, as image.png; tokenizer/tokenizer.json with the package `tokenizers` makes the ids
 of others.
@@ -176,7 +179,7 @@ def _sizes(files: tuple[File, ...]) -> str:
 def _clients(artifact: Artifact, files: tuple[File, ...]) -> str:
     contract = artifact.contract
     if artifact.format == "coreml":
-        return APPLE_CLIENTS if _coreml_form(artifact) == "apple" else COREML_CLIENTS
+        return COREML_CLIENTS[_coreml_form(artifact)]
     if artifact.layout == "fused":
         attention = artifact.format == "onnx" and artifact.scheme != "fp16"
         return f"{FUSED_CLIENTS}\n{ATTENTION}" if attention else FUSED_CLIENTS

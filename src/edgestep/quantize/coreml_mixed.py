@@ -1,94 +1,130 @@
-"""Float ML Program -> palettized, with more bits for the layers whose rounding reaches the outputs."""
+"""Float ML Programs -> palettized, with more bits for the layers whose rounding reaches the outputs.
+
+The budget is one for all graphs of an artifact: a bit goes where it takes most noise away, be that in the text encoder
+or in the denoiser.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from edgestep.quantize.bits import solve_bits
-from edgestep.quantize.coreml_package import WEIGHTS, open_package, opset_of, save_package
+from edgestep.quantize.coreml_package import WEIGHTS, open_package, opset_of, read_spec, save_package
 from edgestep.quantize.coreml_sensitivity import SAMPLES, WIDTHS, Sensitivity, evenly, measure_sensitivity, tried
 from edgestep.quantize.coreml_weight_only import with_palettes, without_declined
 from edgestep.quantize.coreml_weights import Weight, parted, weights_of
-from edgestep.quantize.evaluated import Evaluate, Evaluated, Feed, decibels, noise, required
+from edgestep.quantize.evaluated import Evaluate, Feed, decibels, noise, required
 from edgestep.quantize.floats import WEIGHTS_STAY_FLOAT, Quantized, StaysFloat
 
 MEAN_BITS = 4.0
+UNIFORM = 4
+"""What mixed bits are held against: as many for every weight."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """For one graph: the bits of each weight by name, and in words how far its outputs are then from float's."""
+
+    bits: Mapping[str, int]
+    figures: str
 
 
 def quantize_coreml_mixed(
     source: Path,
     final: Path,
-    feeds: Sequence[Feed],
+    feeds: Sequence[Feed] = (),
     table: Sequence[StaysFloat] = WEIGHTS_STAY_FLOAT,
     *,
-    evaluate: Evaluate | None = None,
+    plan: Plan,
+) -> Quantized:
+    """Write the .mlpackage with the bits of the plan to `final`; return which weights they are."""
+    del feeds
+    model = open_package(source)
+    weights = weights_of(model.get_spec(), source / WEIGHTS)
+    made = with_palettes(model, {weight: plan.bits[weight.name] for weight in weights if weight.name in plan.bits})
+    save_package(made, source, final)
+    counts = ", ".join(f"{count} of {bits} bits" for bits, count in sorted(Counter(plan.bits.values()).items()))
+    return replace(without_declined(parted(weights, table), made), how=f"{counts}; {plan.figures}")
+
+
+def plan_mixed(
+    sources: Mapping[Path, Sequence[Feed]],
+    table: Sequence[StaysFloat],
+    *,
+    evaluate: Evaluate | None,
     mean_bits: float = MEAN_BITS,
     kept: Path | None = None,
     tell: Callable[[str], None] = lambda _: None,
-) -> Quantized:
-    """Write the .mlpackage with 2, 4, 6 or 8 bits a weight to `final`; return which weights they are.
+) -> dict[Path, Plan]:
+    """Return a plan for each .mlpackage; `sources` maps it to what it was fed in real drawings.
 
-    `feeds` are what this graph was fed in real drawings. `mean_bits`: the budget, the bytes of that many bits for
-    every weight; 4 takes no more than p4. `kept` is where the measured sensitivity is kept while it is measured.
-    Uniform 4 bits are taken where, all together, they turn out to be better within the same budget.
+    `mean_bits`: the budget, the bytes of that many bits for every weight; 4 takes no more than p4. `kept`: a folder in
+    which measured sensitivity is kept. Each graph's noise is relative to its own outputs, and the sum of all is made
+    small. 4 bits for all are taken where they turn out to be better, all together, within the same budget.
     """
-    model = open_package(source)
-    weights = weights_of(model.get_spec(), source / WEIGHTS)
-    layers = parted(weights, table)
-    chosen = [weight for weight in weights if weight.name in set(layers.layers)]
-    opset = opset_of(model.get_spec())
-    with required(evaluate, "mixed")(source) as opened:
-        sensitivity = measure_sensitivity(opened, chosen, feeds, opset, kept=kept, tell=tell)
-        bits, figures = _best(opened, chosen, sensitivity, feeds, opset, mean_bits)
-    made = with_palettes(model, bits)
-    save_package(made, source, final)
-    counts = ", ".join(f"{count} of {width} bits" for width, count in sorted(Counter(bits.values()).items()))
-    return replace(without_declined(layers, made), how=f"{counts}; {figures}")
+    evaluate = required(evaluate, "mixed")
+    graphs = [_measured(path, feeds, table, evaluate, kept, tell) for path, feeds in sources.items()]
+    layers = [replace(layer, name=f"{i}/{layer.name}") for i, graph in enumerate(graphs) for layer in graph.sensitivity]
+    solved = solve_bits(layers, budget_of(layers, mean_bits))
+    mixed = [{weight: solved[f"{i}/{weight.name}"].bits for weight in g.weights} for i, g in enumerate(graphs)]
+    noises = [_noise(graph, bits, evaluate) for graph, bits in zip(graphs, mixed, strict=True)]
+    if mean_bits < UNIFORM:
+        return {g.path: _plan(bits, found, None) for g, bits, found in zip(graphs, mixed, noises, strict=True)}
+    uniform = [dict.fromkeys(graph.weights, UNIFORM) for graph in graphs]
+    others = [_noise(graph, bits, evaluate) for graph, bits in zip(graphs, uniform, strict=True)]
+    chosen, found = (mixed, noises) if sum(noises) <= sum(others) else (uniform, others)
+    return {graph.path: _plan(*each) for graph, *each in zip(graphs, chosen, found, others, strict=True)}
 
 
-def _best(
-    opened: Evaluated,
-    weights: Sequence[Weight],
-    sensitivity: Sequence[Sensitivity],
-    feeds: Sequence[Feed],
-    opset: int,
-    mean_bits: float,
-) -> tuple[dict[Weight, int], str]:
-    """Return the bits of each weight, and in words what they give all together."""
-    solved = solve_bits(sensitivity, budget_of(sensitivity, mean_bits))
-    candidates: list[Mapping[Weight, int]] = [{weight: solved[weight.name].bits for weight in weights}]
-    if mean_bits >= MEAN_BITS:
-        candidates.append(dict.fromkeys(weights, int(MEAN_BITS)))
-    noises = _noises(opened, weights, candidates, feeds, opset)
-    best = min(range(len(candidates)), key=noises.__getitem__)
-    figures = f"outputs {decibels(noises[best]):.1f} dB from float"
-    if len(noises) > 1:
-        figures += f", {decibels(noises[1]):.1f} dB with 4 bits everywhere"
-    return dict(candidates[best]), figures
-
-
-def budget_of(sensitivity: Sequence[Sensitivity], mean_bits: float) -> int:
+def budget_of(layers: Sequence[Sensitivity], mean_bits: float) -> int:
     """Return the bytes of that many bits for every weight, tables included; between two widths in proportion."""
-    sizes = [sum(layer.choices[i].bytes for layer in sensitivity) for i in range(len(WIDTHS))]
+    sizes = [sum(layer.choices[i].bytes for layer in layers) for i in range(len(WIDTHS))]
     return int(np.interp(mean_bits, WIDTHS, sizes))
 
 
-def _noises(
-    opened: Evaluated,
-    weights: Sequence[Weight],
-    candidates: Sequence[Mapping[Weight, int]],
+@dataclass(frozen=True, eq=False)
+class _Graph:
+    path: Path
+    opset: int
+    weights: Sequence[Weight]
+    sensitivity: Sequence[Sensitivity]
+    feeds: Sequence[Feed]
+
+
+def _measured(
+    path: Path,
     feeds: Sequence[Feed],
-    opset: int,
-) -> list[float]:
-    """Return the noise of the outputs for each way to choose the bits of all weights."""
-    feeds = evenly(feeds, SAMPLES)
-    references = [opened.run(feed) for feed in feeds]
-    noises = []
-    for bits in candidates:
-        for weight in weights:
-            opened.replace(weight.name, tried(weight, bits[weight], opset))
-        noises.append(sum(noise(r, opened.run(f)) for r, f in zip(references, feeds, strict=True)) / len(feeds))
-    return noises
+    table: Sequence[StaysFloat],
+    evaluate: Evaluate,
+    kept: Path | None,
+    tell: Callable[[str], None],
+) -> _Graph:
+    spec = read_spec(path)
+    weights = weights_of(spec, path / WEIGHTS)
+    layers = set(parted(weights, table).layers)
+    weights = [weight for weight in weights if weight.name in layers]
+    file = kept / f"{path.stem}.json" if kept is not None else None
+    tell(f"measuring the sensitivity of {len(weights)} layers of {path.stem}")
+    with evaluate(path) as opened:
+        found = measure_sensitivity(opened, weights, feeds, opset_of(spec), kept=file, tell=tell)
+    return _Graph(path, opset_of(spec), weights, found, evenly(feeds, SAMPLES))
+
+
+def _noise(graph: _Graph, bits: Mapping[Weight, int], evaluate: Evaluate) -> float:
+    """Return the noise over signal of the outputs with these bits, all together."""
+    with evaluate(graph.path) as opened:
+        references = [opened.run(feed) for feed in graph.feeds]
+        for weight in graph.weights:
+            opened.replace(weight.name, tried(weight, bits[weight], graph.opset))
+        pairs = zip(references, graph.feeds, strict=True)
+        return sum(noise(reference, opened.run(feed)) for reference, feed in pairs) / len(graph.feeds)
+
+
+def _plan(bits: Mapping[Weight, int], found: float, uniform: float | None) -> Plan:
+    figures = f"outputs {decibels(found):.1f} dB from float"
+    if uniform is not None:
+        figures += f", {decibels(uniform):.1f} dB with {UNIFORM} bits everywhere"
+    return Plan({weight.name: width for weight, width in bits.items()}, figures)

@@ -16,30 +16,52 @@ MODEL = Path("Data", "com.apple.CoreML", "model.mlmodel")
 WEIGHTS = Path("Data", "com.apple.CoreML", "weights", "weight.bin")
 
 
-def open_package(path: Path) -> Any:
-    """Return the MLModel of a .mlpackage, which is not compiled: that needs a Mac. BadInput where it cannot be read."""
-    ct = coremltools()
+def read_spec(path: Path) -> Any:
+    """Return the Model_pb2.Model of a .mlpackage; BadInput where it cannot be read."""
+    coremltools()
+    from coremltools.proto import Model_pb2
+    from google.protobuf.message import DecodeError
+
     if not (path / MODEL).is_file() or not (path / WEIGHTS).is_file():
         raise BadInput(f"got no {MODEL.name} with {WEIGHTS.name} in {path}; expected a .mlpackage; export it again")
+    spec: Any = Model_pb2.Model()
     try:
-        with silenced():
-            return ct.models.MLModel(str(path), skip_model_load=True)
-    except Exception as error:  # coremltools raises what its protobuf and C++ readers do
-        raise BadInput(f"got {path}, which coremltools cannot read ({error}); export it again") from error
+        spec.ParseFromString((path / MODEL).read_bytes())
+    except DecodeError as error:
+        raise BadInput(f"got {path / MODEL}, which cannot be read ({error}); export it again") from error
+    return spec
+
+
+def open_package(path: Path) -> Any:
+    """Return the MLModel of a .mlpackage, which is not compiled: that needs a Mac. BadInput where it cannot be read.
+
+    It is a copy: coremltools writes Manifest.json anew in a package that it opens, and the parent's hashes with it.
+    """
+    spec = read_spec(path)
+    with silenced():
+        return coremltools().models.MLModel(spec, skip_model_load=True, weights_dir=str((path / WEIGHTS).parent))
 
 
 def save_package(model: Any, parent: Path, final: Path) -> None:
     """Write `model` to `final`: the parent's folder with its program and weights replaced.
 
-    Same model, same bytes: coremltools would draw new identifiers for a new folder.
+    Same model, same bytes: coremltools would draw new identifiers for a new folder, and protobuf would write what is
+    named in another order each time.
     """
     shutil.copytree(parent, final, ignore=shutil.ignore_patterns(WEIGHTS.name))
     with tempfile.TemporaryDirectory(dir=final.parent) as aside:
         saved = Path(aside) / "saved.mlpackage"
         with silenced():
             model.save(str(saved))
-        for file in (MODEL, WEIGHTS):
-            shutil.move(saved / file, final / file)
+        shutil.move(saved / WEIGHTS, final / WEIGHTS)
+        (final / MODEL).write_bytes(_in_order((saved / MODEL).read_bytes()))
+
+
+def _in_order(serialized: bytes) -> bytes:
+    from coremltools.proto import Model_pb2
+
+    kind: Any = Model_pb2.Model
+    return kind.FromString(serialized).SerializeToString(deterministic=True)
 
 
 def opset_of(spec: Any) -> int:

@@ -13,7 +13,16 @@ from typing import Any
 import numpy as np
 
 from edgestep.artifact import BadInput
-from edgestep.quantize.coreml_package import IOS18, WEIGHTS, coremltools, open_package, opset_of, save_package, silenced
+from edgestep.quantize.coreml_package import (
+    IOS18,
+    WEIGHTS,
+    coremltools,
+    open_package,
+    opset_of,
+    read_spec,
+    save_package,
+    silenced,
+)
 from edgestep.quantize.coreml_weights import Weight, parted, shown_module, weights_of
 from edgestep.quantize.floats import WEIGHTS_STAY_FLOAT, Quantized, StaysFloat
 from edgestep.quantize.kmeans import table_from_values
@@ -56,8 +65,8 @@ def quantize_coreml_weights(
 
 def check_coreml_parent(source: Path, scheme: str) -> None:
     """Raise BadInput where the scheme needs a later system than the package's, or the package has several functions."""
-    weights_of(open_package(source).get_spec(), source / WEIGHTS)
-    if scheme == "w4" and opset_of(open_package(source).get_spec()) < IOS18:
+    weights_of(read_spec(source), source / WEIGHTS)
+    if scheme == "w4" and opset_of(read_spec(source)) < IOS18:
         raise BadInput(
             f"got {source.name}, which runs from iOS 17 or macOS 14 on, for w4; expected iOS 18 or macOS 15, the first "
             "with int4 per block; export it again with --deployment-target iOS18, or choose p4"
@@ -154,7 +163,7 @@ def _table_function(bits: int) -> Callable[[np.ndarray], tuple[np.ndarray, np.nd
 
 def coreml_layers(source: Path) -> tuple[str, ...]:
     """Return the modules of the weights that could be quantized, most dots written as underscores."""
-    weights = weights_of(open_package(source).get_spec(), source / WEIGHTS)
+    weights = weights_of(read_spec(source), source / WEIGHTS)
     return tuple(shown_module(weight.name) for weight in weights if weight.module)
 
 

@@ -52,8 +52,8 @@ def weights_of(spec: Any, weight_file: Path) -> tuple[Weight, ...]:
     functions = list(spec.mlProgram.functions.values())
     if len(functions) != 1:
         raise BadInput(
-            f"got {len(functions)} functions in {weight_file.parents[3].name}; expected one: packages of several "
-            "functions are joined from compressed ones; quantize each before they are joined"
+            f"got {len(functions)} functions in {weight_file.parents[3].name}; expected one, as coremltools compresses "
+            "no other; export each size by itself, without --also-size"
         )
     block = functions[0].block_specializations[functions[0].opset]
     readers = _readers(block)

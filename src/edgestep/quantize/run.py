@@ -168,22 +168,40 @@ def _quantized(
     work: _Work, parent: Path, folder: Path, options: Options, kept: Path, tell: Callable[[str], None]
 ) -> tuple[str, ...]:
     """Write every graph into `folder`; return what the manifest is to say of them."""
+    jobs = [
+        _Job(component.name + (f", {Path(file).stem}" if component.pieces else ""), file, fed)
+        for component in work.parent.components
+        for file, fed in zip(component.files, _fed(parent, component, work.feeds, options), strict=True)
+    ]
+    plans = None
+    if work.quantizer.plan is not None:
+        sources = {parent / job.file: job.feeds for job in jobs}
+        given = {"evaluate": options.evaluate, "mean_bits": options.mean_bits, "kept": kept, "tell": tell}
+        plans = work.quantizer.plan(sources, work.table, **given)
     notes: list[str] = []
-    for component in work.parent.components:
-        samples = work.feeds.get(component.name, ())
-        tell(f"quantizing {component.name} to {work.scheme}" + (f" with {len(samples)} samples" if samples else ""))
-        for file, fed in zip(component.files, _fed(parent, component, samples, options), strict=True):
-            (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            given = {"evaluate": options.evaluate, "mean_bits": options.mean_bits, "tell": tell}
-            given["kept"] = kept / f"{Path(file).stem}.json"
-            taken = {name: given[name] for name in work.quantizer.takes}
-            made = work.quantizer.quantize(parent / file, folder / file, fed, work.table, **taken)
-            notes += made.notes(f"{component.name}, {Path(file).stem}" if component.pieces else component.name)
+    for job in jobs:
+        with_samples = f" with {len(job.feeds)} samples" if job.feeds else ""
+        tell(f"quantizing {job.name} to {work.scheme}{with_samples}")
+        (folder / job.file).parent.mkdir(parents=True, exist_ok=True)
+        more = {} if plans is None else {"plan": plans[parent / job.file]}
+        more |= {"evaluate": options.evaluate} if work.quantizer.evaluates else {}
+        made = work.quantizer.quantize(parent / job.file, folder / job.file, job.feeds, work.table, **more)
+        notes += made.notes(job.name)
     return tuple(notes)
 
 
-def _fed(parent: Path, component: Component, samples: Sequence[Feed], options: Options) -> Iterator[Sequence[Feed]]:
+@dataclass(frozen=True)
+class _Job:
+    """One file of the artifact, what to call it, and what it was fed."""
+
+    name: str
+    file: str
+    feeds: Sequence[Feed]
+
+
+def _fed(parent: Path, component: Component, feeds: Feeds, options: Options) -> Iterator[Sequence[Feed]]:
     """Yield what each file of a component was fed."""
+    samples = feeds.get(component.name, ())
     if not component.pieces or not samples:
         yield from [samples] * len(component.files)
         return
