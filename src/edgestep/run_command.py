@@ -36,10 +36,11 @@ def run(
         raise BadInput(f"got --out {out}; expected a name that ends in .npz; choose one")
     arrays = read_arrays(inputs)
     name = runtime or runtime_for_file(file)
-    with open_session(name, file, **_options(name, numerics, function)) as session:
+    options = _options(name, numerics, function)
+    with open_session(name, file, **options) as session:
         feeds, converted = feeds_from_arrays(arrays, session.inputs)
         outputs = session.run(feeds)
-        report = _report(file, name, session, outputs, converted, _options(name, numerics, function))
+        report = _report(file, name, session, outputs, converted, options)
         overflow = getattr(session, "overflow", None)
     write_arrays(out, outputs)
     _write_json(json_file, report)
@@ -54,13 +55,14 @@ def run(
 
 def _options(runtime: str, numerics: str | None, function: str) -> dict[str, Any]:
     """Return the session's options; raise BadInput where the runtime has no such one."""
-    options = {"numerics": numerics, "function": function}
-    given = {name: value for name, value in options.items() if value}
-    has = {"mil-evaluator": ("numerics", "function")}.get(runtime, ("function",) if "coreml" in runtime else ())
+    from edgestep.runtimes.registry import COREML_RUNTIMES, EVALUATED
+
+    takers = {"numerics": tuple(EVALUATED), "function": COREML_RUNTIMES}
+    given = {name: value for name, value in (("numerics", numerics), ("function", function)) if value}
     for name in given:
-        if name not in has:
+        if runtime not in takers[name]:
             raise BadInput(f"got --{name} for the runtime {runtime}; expected it for Core ML packages; leave it out")
-    return {name: value for name, value in given.items() if value}
+    return given
 
 
 def _called(report: "ModelRun") -> str:

@@ -1,16 +1,17 @@
 """Core ML packages: Apple's layout, types and texts, what stays in float32; run by the evaluator against diffusers."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from edgestep.artifact import BadInput, read_artifact
 from edgestep.export.coreml.check import check_package
-from edgestep.export.coreml.coreml_from_torch import import_coremltools, silenced
 from edgestep.export.coreml.options import CoreMLOptions
 from edgestep.export.graph.graphs import Graphs
 from edgestep.export.run import export
+from edgestep.mlpackage.tools import import_coremltools, silenced
 from edgestep.runtimes.drawing import Drawer
 from edgestep.runtimes.mil_evaluator import MilEvaluator
 from tests.export.conftest import sqnr_db, worst_level
@@ -51,6 +52,15 @@ def test_split_form_is_the_folder_that_apples_package_reads(make, tiny):
     vocabulary = json.loads((made.folder / "vocab.json").read_text())
     assert vocabulary["<|endoftext|>"] == made.artifact.contract.eos_token_id
     assert (made.folder / "merges.txt").read_text() == (tiny / "tokenizer/merges.txt").read_text()
+
+
+def test_coremltools_opens_it_and_changes_nothing(make, tmp_path):
+    """It writes Manifest.json anew in every package that it opens: the hashes of the manifest hold all the same."""
+    folder = tmp_path / "opened"
+    shutil.copytree(make("coreml", "fp16", "split", PLAIN).folder, folder)
+    for package in APPLE:
+        import_coremltools().utils.load_spec(str(folder / package))
+    assert read_artifact(folder)
 
 
 def test_vocabulary_and_merges_come_from_tokenizer_json_where_they_are_not_published(tiny):

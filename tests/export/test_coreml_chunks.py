@@ -118,6 +118,15 @@ def test_coremltools_reads_every_piece_as_a_program(copied: Path):
         assert outputs == [feature.name for feature in spec.description.output]
 
 
+def test_coremltools_opens_a_piece_and_changes_nothing(copied: Path):
+    pieces = chunk_package(copied, weight_bytes(copied) * 2 // 3)
+    assert len(pieces) == 2
+    for piece in pieces:
+        before = (piece / "Manifest.json").read_bytes()
+        ct.utils.load_spec(str(piece))
+        assert (piece / "Manifest.json").read_bytes() == before
+
+
 def test_the_same_package_gives_the_same_bytes(whole: Path, tmp_path: Path):
     bytes_of = []
     for name in ("a", "b"):

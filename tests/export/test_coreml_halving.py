@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from edgestep.export.coreml.coreml_from_torch import import_coremltools, silenced
 from edgestep.export.coreml.halving import Halving
 from edgestep.export.coreml.islands import in_float16, name_nodes
+from edgestep.mlpackage.tools import import_coremltools, silenced
 
 pytest.importorskip("coremltools")
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from edgestep.export.coreml.coreml_from_torch import import_coremltools, silenced
 from edgestep.export.coreml.islands import FLOAT32, in_float16, name_nodes
 from edgestep.export.graph.norms import group_norm_by_instances
+from edgestep.mlpackage.tools import import_coremltools, silenced
 from edgestep.runtimes.mil_evaluator import MilEvaluator
 
 pytestmark = pytest.mark.slow

@@ -8,6 +8,7 @@ from edgestep.harness.reference.bundle import Reference, read_reference
 from edgestep.harness.reference.record import record_reference
 from edgestep.harness.reference.torch_one_step import TorchOneStep
 from tests.harness.mutants.good import Emoji
+from tests.harness.tapped import Tapped, tapped_from_emoji
 
 PROMPTS = ("a red heart", "grinning face", "cat face", "green apple")
 
@@ -49,6 +50,12 @@ def artifacts(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def emoji_made(tmp_path_factory: pytest.TempPathFactory) -> Emoji:
     """The bundled generator's fp32 artifacts and a bundle of 8 cases, each made when it is first asked for."""
     return Emoji(tmp_path_factory.mktemp("emoji"))
+
+
+@pytest.fixture(scope="session")
+def tapped(emoji_made: Emoji, tmp_path_factory: pytest.TempPathFactory) -> Tapped:
+    """The emoji artifacts, their bundle, and the taps of its first case."""
+    return tapped_from_emoji(emoji_made, tmp_path_factory.mktemp("taps"))
 
 
 @pytest.fixture(scope="session")

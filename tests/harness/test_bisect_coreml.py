@@ -11,31 +11,16 @@ import pytest
 from edgestep.artifact import BadInput
 from edgestep.harness.bisection.bisect import bisect_artifact
 from edgestep.harness.bisection.module_names import named_after_modules
-from edgestep.harness.reference.bundle import Reference, read_reference
-from edgestep.harness.reference.taps import OUT, Tap, Taps, read_taps, write_taps
-from edgestep.harness.reference.torch_one_step import TorchOneStep
-from edgestep.harness.reference.torch_taps import record_taps
+from edgestep.harness.reference.taps import OUT, Tap
 from edgestep.runtimes.probe import GraphNode, GraphView
 from tests.harness.edited import edited as edited_manifest
 from tests.harness.mutants.coreml_package import Package, edited
-from tests.harness.mutants.good import EMOJI, Emoji
 from tests.harness.mutants.mutant import COREML, Mutant, damaged
+from tests.harness.tapped import Tapped
 
 pytest.importorskip("coremltools")
 
-Tapped = tuple[Emoji, Reference, Taps]
 BLOCK = "unet.up_blocks.1.attentions.1.transformer_blocks.0"
-
-
-@pytest.fixture(scope="module")
-def tapped(emoji_made: Emoji, tmp_path_factory: pytest.TempPathFactory) -> Tapped:
-    """The emoji packages, their bundle, and the taps of its first case."""
-    reference, folder = emoji_made.reference, tmp_path_factory.mktemp("taps")
-    for name in ("reference.json", "cases.safetensors"):
-        (folder / name).symlink_to(emoji_made.folder / "reference" / name)
-    write_taps(folder, record_taps(TorchOneStep(EMOJI), reference.cases[:1]))
-    reference = read_reference(folder)
-    return emoji_made, reference, read_taps(folder, reference)
 
 
 def _weight(module: str, change: Callable[[np.ndarray], np.ndarray], kind: str = "weight") -> Callable[[Path], None]:

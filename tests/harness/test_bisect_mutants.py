@@ -5,29 +5,12 @@ from pathlib import Path
 import pytest
 
 from edgestep.harness.bisection.bisect import bisect_artifact
-from edgestep.harness.reference.bundle import Reference, read_reference
 from edgestep.harness.reference.prompts import PROMPTS
-from edgestep.harness.reference.taps import Taps, read_taps, write_taps
-from edgestep.harness.reference.torch_one_step import TorchOneStep
-from edgestep.harness.reference.torch_taps import record_taps
 from edgestep.quantize.run import quantize
 from edgestep.ship.calibration import CALIBRATION_PROMPTS, calibration_from_prompts
 from tests.harness.bisect_mutants import DAMAGES
-from tests.harness.mutants.good import EMOJI, Emoji
 from tests.harness.mutants.mutant import OPENVINO, SPLIT, Mutant, damaged
-
-Tapped = tuple[Emoji, Reference, Taps]
-
-
-@pytest.fixture(scope="module")
-def tapped(emoji_made: Emoji, tmp_path_factory: pytest.TempPathFactory) -> Tapped:
-    """The emoji artifacts, their bundle, and the taps of its first case."""
-    reference, folder = emoji_made.reference, tmp_path_factory.mktemp("taps")
-    for name in ("reference.json", "cases.safetensors"):
-        (folder / name).symlink_to(emoji_made.folder / "reference" / name)
-    write_taps(folder, record_taps(TorchOneStep(EMOJI), reference.cases[:1]))
-    reference = read_reference(folder)
-    return emoji_made, reference, read_taps(folder, reference)
+from tests.harness.tapped import Tapped
 
 
 @pytest.mark.parametrize("form", [SPLIT, OPENVINO])

@@ -7,7 +7,8 @@ import numpy as np
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import Function, Program, types
 
-from edgestep.quantize.coreml_package import WEIGHTS, read_spec
+from edgestep.mlpackage.layout import WEIGHTS
+from edgestep.quantize.coreml_package import read_spec
 from edgestep.quantize.coreml_weights import Weight, weights_of
 
 CHANNELS, WIDTH, SIDE = 4, 48, 8

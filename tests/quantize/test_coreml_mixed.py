@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from edgestep.artifact import BadInput
+from edgestep.mlpackage.layout import WEIGHTS
 from edgestep.quantize.coreml_mixed import plan_mixed, quantize_coreml_mixed
-from edgestep.quantize.coreml_package import WEIGHTS
 from edgestep.quantize.coreml_sensitivity import MEASURED, SAMPLES, evenly, measure_sensitivity
 from edgestep.quantize.coreml_weight_only import quantize_coreml_weights
 from edgestep.quantize.evaluated import decibels, noise

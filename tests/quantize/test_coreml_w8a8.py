@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from edgestep.artifact import BadInput
-from edgestep.quantize.coreml_package import WEIGHTS
+from edgestep.mlpackage.layout import WEIGHTS
 from edgestep.quantize.coreml_w8a8 import quantize_coreml_w8a8
 from edgestep.ship.coreml_evaluation import evaluate
 from tests.quantize.conftest import sqnr

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from edgestep.artifact import BadInput
-from edgestep.quantize.coreml_package import MODEL, WEIGHTS, open_package, read_spec
+from edgestep.mlpackage.layout import MODEL, WEIGHTS
+from edgestep.quantize.coreml_package import open_package, read_spec
 from edgestep.quantize.coreml_weight_only import (
     check_coreml_parent,
     coreml_layers,

@@ -32,7 +32,7 @@ from edgestep.export.recipe.contract import contract_from_checkpoint
 from edgestep.export.source.checkpoint import Checkpoint, sha256_with_vae
 from edgestep.export.written import Written
 
-REVISION = 7
+REVISION = 8
 """Part of every key: raise it when what export writes changes, so that artifacts made before are not reused."""
 
 

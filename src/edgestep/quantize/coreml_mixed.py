@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from edgestep.mlpackage.layout import WEIGHTS
 from edgestep.quantize.bits import solve_bits
-from edgestep.quantize.coreml_package import WEIGHTS, open_package, opset_of, read_spec, save_package
+from edgestep.quantize.coreml_package import open_package, opset_of, read_spec, save_package
 from edgestep.quantize.coreml_sensitivity import SAMPLES, WIDTHS, Sensitivity, evenly, measure_sensitivity, tried
 from edgestep.quantize.coreml_weight_only import with_palettes, without_declined
 from edgestep.quantize.coreml_weights import Weight, parted, weights_of

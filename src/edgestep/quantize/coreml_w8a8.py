@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from edgestep.mlpackage.layout import WEIGHTS
+from edgestep.mlpackage.tools import import_coremltools, silenced
 from edgestep.quantize.activation_ranges import Range, ranges_from_feeds
-from edgestep.quantize.coreml_package import IOS17, WEIGHTS, coremltools, open_package, save_package, silenced
+from edgestep.quantize.coreml_package import IOS17, open_package, save_package
 from edgestep.quantize.coreml_weight_only import with_linear_weights, without_declined
 from edgestep.quantize.coreml_weights import Weight, parted, weights_of
 from edgestep.quantize.evaluated import Evaluate, Feed, required
@@ -61,7 +63,7 @@ def layer_inputs(spec: Any, weights: Sequence[Weight]) -> dict[str, str]:
 
 def with_pairs(model: Any, read: Mapping[str, str], ranges: Mapping[str, Range]) -> Any:
     """Return a new MLModel in which each layer of `read` reads its value through a quantize/dequantize pair."""
-    coremltools()
+    import_coremltools()
     from coremltools.converters.mil.mil.passes.graph_pass import AbstractGraphPass
     from coremltools.models.utils import _apply_graph_pass
 

@@ -13,16 +13,9 @@ from typing import Any
 import numpy as np
 
 from edgestep.artifact import BadInput
-from edgestep.quantize.coreml_package import (
-    IOS18,
-    WEIGHTS,
-    coremltools,
-    open_package,
-    opset_of,
-    read_spec,
-    save_package,
-    silenced,
-)
+from edgestep.mlpackage.layout import WEIGHTS
+from edgestep.mlpackage.tools import import_coremltools, silenced
+from edgestep.quantize.coreml_package import IOS18, open_package, opset_of, read_spec, save_package
 from edgestep.quantize.coreml_weights import Weight, parted, shown_module, weights_of
 from edgestep.quantize.floats import WEIGHTS_STAY_FLOAT, Quantized, StaysFloat
 from edgestep.quantize.kmeans import table_from_values
@@ -75,7 +68,7 @@ def check_coreml_parent(source: Path, scheme: str) -> None:
 
 def with_linear_weights(model: Any, weights: Sequence[Weight], bits: int) -> Any:
     """Return a new MLModel whose `weights` are integers with scales: 8 bits per channel, 4 bits per block."""
-    coreml = coremltools().optimize.coreml
+    coreml = import_coremltools().optimize.coreml
     shared = {"mode": "linear_symmetric", "dtype": f"int{bits}", "weight_threshold": 1}
 
     def config(weight: Weight) -> Any:
@@ -89,7 +82,7 @@ def with_linear_weights(model: Any, weights: Sequence[Weight], bits: int) -> Any
 
 def with_palettes(model: Any, bits: Mapping[Weight, int]) -> Any:
     """Return a new MLModel in which each weight of `bits` has a table of 2^bits numbers, or one for each group."""
-    coreml = coremltools().optimize.coreml
+    coreml = import_coremltools().optimize.coreml
     opset = opset_of(model.get_spec())
 
     def config(weight: Weight, bits: int) -> Any:
@@ -146,7 +139,7 @@ def without_declined(layers: Quantized, made: Any) -> Quantized:
 
 
 def _compressed(compress: Callable[..., Any], model: Any, configs: Mapping[str, Any]) -> Any:
-    coreml = coremltools().optimize.coreml
+    coreml = import_coremltools().optimize.coreml
     if not configs:
         return model
     with silenced():

@@ -9,8 +9,8 @@ from typing import Any, Self
 import numpy as np
 
 from edgestep.artifact import BadInput, TensorSpec
+from edgestep.mlpackage.tools import import_coremltools
 from edgestep.runtimes.feeds import feeds_fit, refused
-from edgestep.runtimes.mil.quiet_import import import_coremltools
 
 COMPUTE_UNITS = {"all": "ALL", "cpu": "CPU_ONLY", "gpu": "CPU_AND_GPU", "ane": "CPU_AND_NE"}
 """Compute unit -> coremltools' name. Core ML has none without the CPU: it takes what the other cannot do."""
@@ -47,7 +47,7 @@ class CoreMLSession:
         except Exception as error:
             raise BadInput(
                 f"got {file}, which Core ML does not load ({_line(error)}); expected one that it does"
-            ) from (error)
+            ) from error
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run once; return every output by name. Feeds that do not fit, or that Core ML refuses, are BadInput."""

@@ -89,7 +89,7 @@ def _view(session: MilEvaluator) -> GraphView:
     made = [typed for operation in interpreter.operations for typed in operation.outputs]
     known = {typed.name for typed in (*made, *interpreter.function.inputs)}
     nodes = tuple(
-        GraphNode(op.location, word(op.type), names_read(op), tuple(typed.name for typed in op.outputs))
+        GraphNode(op.location, word(op.type), op.names_read, tuple(typed.name for typed in op.outputs))
         for op in interpreter.operations
     )
     constants = frozenset(name for node in nodes for name in node.inputs if name not in known)
@@ -101,14 +101,6 @@ def _view(session: MilEvaluator) -> GraphView:
 def word(kind: str) -> str:
     """Return a type in the exporters' words: layer_norm -> LayerNormalization, reduce_mean -> ReduceMean."""
     return WORDS.get(kind) or "".join(part.capitalize() for part in kind.split("_"))
-
-
-def names_read(operation: "Operation") -> tuple[str, ...]:
-    """Return the names of what an operation reads, constants among them, those of nested blocks apart."""
-    from edgestep.runtimes.mil.program import Name
-
-    bound = [one for given in operation.inputs.values() for one in (given if isinstance(given, tuple) else (given,))]
-    return tuple(one.name for one in bound if isinstance(one, Name))
 
 
 def _reading(operation: "Operation", values: frozenset[str]) -> "Operation":

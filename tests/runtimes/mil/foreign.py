@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgestep.export.coreml.coreml_from_torch import silenced
+from edgestep.mlpackage.tools import silenced
 from edgestep.runtimes.mil_evaluator import MilEvaluator
 
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgestep.artifact import BadInput
-from edgestep.runtimes.mil.blobs import RECORD, Blobs
+from edgestep.mlpackage.layout import RECORD
+from edgestep.runtimes.mil.blobs import Blobs
 from edgestep.runtimes.mil.types import NAMES, unpacked
 from tests.runtimes.mil.built import quick
 

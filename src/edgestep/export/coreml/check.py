@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from edgestep.artifact import BadInput, Component, TensorSpec
-from edgestep.export.coreml.coreml_from_torch import import_coremltools, silenced
+from edgestep.mlpackage.layout import DATA, MODEL
+from edgestep.mlpackage.spec import spec_from_file
 
 TYPES = {65568: "float32", 65552: "float16", 131104: "int32"}
 """Core ML's ArrayFeatureType -> numpy dtype name."""
@@ -17,14 +18,12 @@ FLOAT16, FLOAT32 = 10, 11
 
 def check_package(path: Path, component: Component) -> None:
     """Read it; raise BadInput where its signature or a weight is not what it should be."""
-    ct = import_coremltools()
-    with silenced():
-        spec = ct.utils.load_spec(str(path))
+    spec = spec_from_file(path / MODEL)
     for features, wanted in ((spec.description.input, component.inputs), (spec.description.output, component.outputs)):
         found = {_spec_of(feature) for feature in features}
         if found != set(wanted):
             raise BadInput(f"got {found} in {path.name}; expected {set(wanted)}; the conversion is at fault, report it")
-    for name, value in _floats(spec, path / "Data/com.apple.CoreML"):
+    for name, value in _floats(spec, path / DATA):
         if not np.isfinite(value).all():
             raise BadInput(f"got numbers that are not finite in {name} of {path.name}; expected finite; export fp32")
 

@@ -14,7 +14,8 @@ from typing import Any
 from edgestep.artifact import BadInput
 from edgestep.export.coreml.cuts import cuts_of, spans
 from edgestep.export.coreml.flow import Flow, flow_of, names_read
-from edgestep.export.coreml.package import block_of, new_spec, read_spec, weights_of, write_package
+from edgestep.export.coreml.package import block_of, read_spec, weights_of, write_package
+from edgestep.mlpackage.spec import new_spec
 
 ARRAY_TYPES = {10: 65552, 11: 65568, 23: 131104}
 """MIL's data type -> Core ML's ArrayFeatureType."""

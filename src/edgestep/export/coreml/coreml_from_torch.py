@@ -4,20 +4,18 @@ Converting needs no Apple machine. Identifiers and names follow from the graph, 
 same bytes.
 """
 
-import contextlib
 import json
-import os
 import uuid
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgestep.artifact import BadInput, Component
+from edgestep.artifact import Component
 from edgestep.export.coreml.halving import Halving
-from edgestep.export.graph.skeleton import quiet
+from edgestep.export.coreml.package import write_manifest
+from edgestep.mlpackage.layout import MANIFEST
+from edgestep.mlpackage.tools import import_coremltools, silenced
 
 
 def coreml_from_torch(program: Any, component: Component, precision: str, target: str, *, image: bool = False) -> Any:
@@ -39,27 +37,16 @@ def coreml_from_torch(program: Any, component: Component, precision: str, target
         )
 
 
-def import_coremltools() -> Any:
-    """Return coremltools; raise BadInput where it is not installed."""
-    try:
-        with silenced():  # it warns of each library that it was not tested with
-            import coremltools
-    except ImportError as error:
-        raise BadInput("got no coremltools; Core ML needs it: pip install 'edgestep[coreml]'") from error
-    return coremltools
-
-
 def save_coreml(model: Any, path: Path) -> None:
     """Write the .mlpackage, with identifiers that follow from its names, where coremltools draws random ones."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with silenced():
         model.save(str(path))
     (path / "executorch_debug_handle_mapping.json").unlink(missing_ok=True)  # for debugging, and larger than the graph
-    manifest = path / "Manifest.json"
-    text = manifest.read_text()
+    text = (path / MANIFEST).read_text()
     for identifier, entry in json.loads(text)["itemInfoEntries"].items():
         text = text.replace(identifier, str(uuid.uuid5(uuid.NAMESPACE_OID, entry["path"])).upper())
-    manifest.write_text(json.dumps(json.loads(text), indent=1, sort_keys=True) + "\n")
+    write_manifest(path, json.loads(text))
 
 
 def _output(ct: Any, spec: Any, image: bool) -> Any:
@@ -72,16 +59,3 @@ def _precision(ct: Any, program: Any, precision: str) -> Any:
     if precision == "fp32":
         return ct.precision.FLOAT32
     return ct.transform.FP16ComputePrecision(op_selector=Halving(program))
-
-
-@contextlib.contextmanager
-def silenced() -> Iterator[None]:
-    """Send the progress bars and warnings of coremltools to nowhere: it has no switch for them."""
-    with (
-        open(os.devnull, "w") as nowhere,
-        contextlib.redirect_stderr(nowhere),
-        warnings.catch_warnings(),
-        quiet("coremltools"),
-    ):
-        warnings.simplefilter("ignore")
-        yield

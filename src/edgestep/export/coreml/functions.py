@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from edgestep.artifact import SizedFunction
-from edgestep.export.coreml.package import new_spec, read_spec, weights_of, write_package
+from edgestep.export.coreml.package import read_spec, weights_of, write_package
+from edgestep.mlpackage.spec import new_spec
 
 MAIN = "main"
 KEY = "edgestep.functions"

@@ -7,35 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from edgestep.artifact import BadInput
-from edgestep.export.coreml.coreml_from_torch import import_coremltools
 from edgestep.export.coreml.weight_file import WeightSource, WeightWriter
+from edgestep.mlpackage.layout import DATA, MANIFEST, MODEL, MODEL_PATH, WEIGHTS
+from edgestep.mlpackage.spec import spec_from_file, write_spec
 
-FOLDER = Path("Data/com.apple.CoreML")
-MODEL, WEIGHTS = "model.mlmodel", "weights/weight.bin"
-MODEL_PATH = "@model_path/"
-ITEMS = {"model.mlmodel": "CoreML Model Specification", "weights": "CoreML Model Weights"}
+ITEMS = {MODEL.name: "CoreML Model Specification", WEIGHTS.parent.name: "CoreML Model Weights"}
 """What the manifest of a package lists."""
 
 
 def read_spec(package: Path) -> Any:
-    """Return the Model_pb2.Model of a package that export wrote; raise BadInput without coremltools."""
-    spec = new_spec()
-    spec.ParseFromString((package / FOLDER / MODEL).read_bytes())
-    return spec
-
-
-def new_spec(version: int = 0) -> Any:
-    """Return an empty Model_pb2.Model of that specification version."""
-    import_coremltools()
-    from coremltools.proto import Model_pb2
-
-    kind: Any = Model_pb2.Model
-    return kind(specificationVersion=version)
+    """Return the Model_pb2.Model of a package; raise BadInput where it cannot be read."""
+    return spec_from_file(package / MODEL)
 
 
 def weights_of(package: Path) -> WeightSource:
     """Return the weights of a package."""
-    return WeightSource(package / FOLDER / WEIGHTS)
+    return WeightSource(package / WEIGHTS)
 
 
 def write_package(package: Path, spec: Any, sources: dict[str, WeightSource]) -> int:
@@ -44,16 +31,20 @@ def write_package(package: Path, spec: Any, sources: dict[str, WeightSource]) ->
     `sources`: function -> where its weights lie now. The offsets in `spec` are changed in place. Equal programs and
     weights give equal bytes.
     """
-    folder = package / FOLDER
-    with WeightWriter(folder / WEIGHTS) as writer:
+    with WeightWriter(package / WEIGHTS) as writer:
         for name, function in sorted(spec.mlProgram.functions.items()):
             for blob in blobs_of(block_of(function).operations):
                 _check_file(package, blob)
                 blob.offset = writer.copy(sources[name], blob.offset)
-    (folder / MODEL).write_bytes(spec.SerializeToString(deterministic=True))
-    items = [name for name in ITEMS if (folder / name).exists()]
-    (package / "Manifest.json").write_text(json.dumps(_manifest(items), indent=1, sort_keys=True) + "\n")
+    write_spec(spec, package / MODEL)
+    items = [name for name in ITEMS if (package / DATA / name).exists()]
+    write_manifest(package, _manifest(items))
     return writer.bytes
+
+
+def write_manifest(package: Path, manifest: dict[str, Any]) -> None:
+    """Write Manifest.json as coremltools does, which writes it anew in each package that it opens: the same bytes."""
+    (package / MANIFEST).write_text(json.dumps(manifest, indent=4, sort_keys=True) + "\n")
 
 
 def block_of(function: Any) -> Any:
@@ -72,8 +63,9 @@ def blobs_of(operations: Any) -> Iterator[Any]:
 
 
 def _check_file(package: Path, blob: Any) -> None:
-    if blob.fileName != MODEL_PATH + WEIGHTS:
-        raise BadInput(f"got weights in {blob.fileName} of {package.name}; expected {WEIGHTS}; export it again")
+    wanted = MODEL_PATH + WEIGHTS.relative_to(DATA).as_posix()
+    if blob.fileName != wanted:
+        raise BadInput(f"got weights in {blob.fileName} of {package.name}; expected {wanted}; export it again")
 
 
 def _manifest(items: list[str]) -> dict[str, Any]:
@@ -87,5 +79,5 @@ def _manifest(items: list[str]) -> dict[str, Any]:
     return {
         "fileFormatVersion": "1.0.0",
         "itemInfoEntries": entries,
-        "rootModelIdentifier": identifiers["model.mlmodel"],
+        "rootModelIdentifier": identifiers[MODEL.name],
     }

@@ -1,8 +1,4 @@
-"""Arrays of one weight.bin -> another weight.bin, copied record by record: no weight is ever in memory as a whole.
-
-MIL's blob storage, version 2: 64 bytes of header (count, version), then for each array 64 bytes (sentinel, type, size,
-offset of the data) and the data, everything at multiples of 64. Little endian.
-"""
+"""Arrays of one weight.bin -> another weight.bin, copied record by record: no weight is ever in memory as a whole."""
 
 import hashlib
 import mmap
@@ -13,14 +9,7 @@ from typing import Self
 import numpy as np
 
 from edgestep.artifact import BadInput
-
-ALIGNMENT = 64
-SENTINEL = 0xDEADBEEF
-HEADER = np.dtype([("count", "<u4"), ("version", "<u4"), ("_", "V56")])
-RECORD = np.dtype(
-    [("sentinel", "<u4"), ("type", "<u4"), ("bytes", "<u8"), ("offset", "<u8"), ("padding_bits", "<u8"), ("_", "V32")]
-)
-VERSION = 2
+from edgestep.mlpackage.layout import ALIGNMENT, HEADER, RECORD, SENTINEL, VERSION
 
 
 class WeightSource:

@@ -1,7 +1,6 @@
 """weight.bin -> numpy arrays, mapped and not read, every offset checked against the file.
 
-The format is MIL's blob storage, version 2: a header of 64 bytes, then for each array 64 bytes (sentinel, type, size,
-offset of the data) and the data. Little endian. coremltools' own reader gives the same bytes, and trusts the offsets.
+coremltools' own reader gives the same bytes, and trusts the offsets.
 """
 
 import math
@@ -11,14 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from edgestep.artifact import BadInput, inside
+from edgestep.mlpackage.layout import MODEL_PATH, RECORD, SENTINEL
 from edgestep.runtimes.mil.types import DataType, unpacked
-
-SENTINEL = 0xDEADBEEF
-RECORD = np.dtype(
-    [("sentinel", "<u4"), ("type", "<u4"), ("bytes", "<u8"), ("offset", "<u8"), ("padding_bits", "<u8"), ("_", "V32")]
-)
-"""What stands before the data of an array: 64 bytes."""
-MODEL_PATH = "@model_path/"
 
 
 class Blobs:

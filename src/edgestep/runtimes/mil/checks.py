@@ -2,7 +2,7 @@
 
 from edgestep.artifact import BadInput
 from edgestep.runtimes.mil.ops.registry import BLOCK_OPS, OPS
-from edgestep.runtimes.mil.program import Block, Function, Name, Operation, printable
+from edgestep.runtimes.mil.program import Block, Function, printable
 
 
 def check_function(function: Function) -> None:
@@ -18,7 +18,7 @@ def _check_block(block: Block, opset: str, outer: set[str]) -> None:
                 f"got the operation {printable(operation.type)} at {operation.location}, opset {opset}; expected one "
                 "that the evaluator has: docs/coreml.md lists them; report it with the model"
             )
-        _check_made(_names(operation), made, operation.location)
+        _check_made(operation.names_read, made, operation.location)
         for nested in operation.blocks:
             _check_block(nested, opset, made)
         made |= {typed.name for typed in operation.outputs}
@@ -32,8 +32,3 @@ def _check_made(names: tuple[str, ...] | list[str], made: set[str], where: str) 
                 f"got {name!r} read at {where}, which nothing before it makes; expected a whole program: the model is "
                 "damaged; copy the package again"
             )
-
-
-def _names(operation: Operation) -> list[str]:
-    bound = [one for given in operation.inputs.values() for one in (given if isinstance(given, tuple) else (given,))]
-    return [binding.name for binding in bound if isinstance(binding, Name)]

@@ -40,7 +40,7 @@ class Interpreter:
         left = self._readers(kept)
         for operation in self.operations:
             self._execute(operation, values)
-            read = _names_read(operation)
+            read = operation.all_names_read
             left.subtract(read)
             for name in {*read, *(typed.name for typed in operation.outputs)}:
                 if left[name] <= 0 and name not in self.constants:
@@ -50,7 +50,7 @@ class Interpreter:
         return {name: values[name] for name in kept}
 
     def _readers(self, kept: Iterable[str]) -> Counter[str]:
-        readers = Counter(name for operation in self.operations for name in _names_read(operation))
+        readers = Counter(name for operation in self.operations for name in operation.all_names_read)
         readers.update(kept)
         return readers
 
@@ -59,13 +59,13 @@ class Interpreter:
         rest: list[Operation] = []
         with torch.no_grad():
             for operation in self.function.body.operations:
-                known = all(name in self.constants for name in _names_read(operation))
+                known = all(name in self.constants for name in operation.all_names_read)
                 if known and not operation.blocks and operation.type not in RANDOM:
                     self._execute(operation, self.constants)
                 else:
                     rest.append(operation)
-        needed = {name for operation in rest for name in _names_read(operation)} | set(self.function.body.outputs)
-        needed |= {name for operation in rest for block in operation.blocks for name in _names_in(block)}
+        needed = {name for operation in rest for name in operation.all_names_read} | set(self.function.body.outputs)
+        needed |= {name for operation in rest for block in operation.blocks for name in block.names_read}
         self.constants = {name: value for name, value in self.constants.items() if name in needed}
         return rest
 
@@ -137,17 +137,6 @@ def _bound(binding: Binding | tuple[Binding, ...], values: Values) -> Value | tu
     if isinstance(binding, tuple):
         return tuple(values[one.name] if isinstance(one, Name) else one for one in binding)
     return values[binding.name] if isinstance(binding, Name) else binding
-
-
-def _names_read(operation: Operation) -> list[str]:
-    bindings = [one for given in operation.inputs.values() for one in (given if isinstance(given, tuple) else (given,))]
-    own = [binding.name for binding in bindings if isinstance(binding, Name)]
-    return own + [name for block in operation.blocks for name in _names_in(block)]
-
-
-def _names_in(block: Block) -> list[str]:
-    """Return what a nested block reads from outside of it, and what of its own as well."""
-    return [*(name for operation in block.operations for name in _names_read(operation)), *block.outputs]
 
 
 def _floats(arguments: Mapping[str, Value | tuple[Value, ...]]) -> list[torch.Tensor]:

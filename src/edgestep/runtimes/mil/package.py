@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgestep.artifact import BadInput, inside
-from edgestep.runtimes.mil.quiet_import import import_coremltools
+from edgestep.mlpackage.layout import MANIFEST
+from edgestep.mlpackage.spec import spec_from_file
 
 if TYPE_CHECKING:
     from edgestep.runtimes.mil.blobs import Blobs  # which needs torch, and a Mac that only predicts may have none
@@ -48,7 +49,7 @@ def read_spec(path: Path) -> Any:
         )
     if not path.is_dir():
         raise BadInput(f"got no folder at {path}; expected a .mlpackage; a .mlmodel is of the old kind: convert again")
-    spec = _spec(_model_file(path))
+    spec = spec_from_file(_model_file(path))
     kind = spec.WhichOneof("Type")
     if kind != "mlProgram":
         raise BadInput(
@@ -61,29 +62,14 @@ def read_spec(path: Path) -> Any:
 def _model_file(path: Path) -> Path:
     """Return the root model's file, as Manifest.json names it."""
     try:
-        manifest = json.loads((path / "Manifest.json").read_text())
+        manifest = json.loads((path / MANIFEST).read_text())
         items, root = manifest["itemInfoEntries"], manifest["rootModelIdentifier"]
         models = [item["path"] for item in items.values() if item["path"].endswith(".mlmodel")]
         named = items[root]["path"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(
-            f"got {path} with a broken Manifest.json ({error!r}); expected a .mlpackage; copy it again"
+            f"got {path} with a broken {MANIFEST} ({error!r}); expected a .mlpackage; copy it again"
         ) from error
     if len(models) != 1:
         raise BadInput(f"got {len(models)} models in {path}; expected one; save each in a package of its own")
     return inside(path / "Data", named)
-
-
-def _spec(file: Path) -> Any:
-    import_coremltools()
-    from coremltools.proto import Model_pb2
-    from google.protobuf.message import DecodeError
-
-    spec = Model_pb2.Model()
-    try:
-        spec.ParseFromString(file.read_bytes())
-    except (OSError, DecodeError) as error:
-        raise BadInput(
-            f"got {file}, which cannot be read ({error}); expected a Core ML model; copy it again"
-        ) from error
-    return spec

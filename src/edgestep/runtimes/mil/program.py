@@ -6,6 +6,7 @@ Names are resolved by the evaluator; here a binding is a name or a constant.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,17 @@ class Operation:
     outputs: tuple[Typed, ...]
     blocks: tuple["Block", ...] = ()
 
+    @cached_property
+    def names_read(self) -> tuple[str, ...]:
+        """Return the names of what it reads itself, constants among them, those of nested blocks apart."""
+        bound = [one for given in self.inputs.values() for one in (given if isinstance(given, tuple) else (given,))]
+        return tuple(one.name for one in bound if isinstance(one, Name))
+
+    @cached_property
+    def all_names_read(self) -> tuple[str, ...]:
+        """Return `names_read`, and what its nested blocks read."""
+        return (*self.names_read, *(name for block in self.blocks for name in block.names_read))
+
     @property
     def location(self) -> str:
         """Return the name of the first output."""
@@ -65,6 +77,11 @@ class Block:
     operations: tuple[Operation, ...]
     outputs: tuple[str, ...]
     constants: Mapping[str, Constant] = field(default_factory=dict)
+
+    @cached_property
+    def names_read(self) -> tuple[str, ...]:
+        """Return what its operations read, of its own and from outside of it, and what it gives."""
+        return (*(name for operation in self.operations for name in operation.all_names_read), *self.outputs)
 
 
 @dataclass(frozen=True, eq=False)
