@@ -8,7 +8,7 @@ import torch
 from edgestep.artifact import BadInput
 from edgestep.runtimes.mil.arguments import State, Value
 from edgestep.runtimes.mil.checks import check_function
-from edgestep.runtimes.mil.numerics import Overflow, infinite, overflows, round_half
+from edgestep.runtimes.mil.numerics import Overflow, infinite, round_half
 from edgestep.runtimes.mil.ops.registry import BLOCK_OPS, MOVES, OPS, RANDOM
 from edgestep.runtimes.mil.program import Binding, Block, Function, Name, Operation, Typed
 
@@ -96,9 +96,8 @@ class Interpreter:
         if not self._half or typed.data_type.name != "fp16" or operation.type in MOVES:
             return value
         floats = _floats(arguments)
-        suspect = self.overflow is None and overflows(value)
-        rounded = round_half(value, in_place=not _shares_memory(value, floats))
-        if suspect and (count := infinite(rounded)) and not any(map(infinite, floats)):
+        rounded, suspect = round_half(value, in_place=not _shares_memory(value, floats))
+        if suspect and self.overflow is None and (count := infinite(rounded)) and not any(map(infinite, floats)):
             self.overflow = Overflow(operation.type, operation.location, count)
         return rounded
 

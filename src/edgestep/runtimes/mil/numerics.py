@@ -27,10 +27,34 @@ FIRST_INF = 65520.0
 """From here on a number rounds to inf in float16: half a step beyond the largest, 65504."""
 
 
-def round_half(x: torch.Tensor, in_place: bool = False) -> torch.Tensor:
-    """Return float32 values rounded to float16, to nearest even, inf beyond 65504; `in_place` saves a copy."""
-    half = x.half()
-    return x.copy_(half) if in_place else half.float()
+BLOCK = 1 << 18
+"""Numbers that are looked at and rounded together: they stay in the cache, a large tensor is read from memory once."""
+
+
+def round_half(x: torch.Tensor, in_place: bool = False) -> tuple[torch.Tensor, bool]:
+    """Return float32 values rounded to float16, to nearest even, inf beyond 65504; and whether one overflowed.
+
+    That is true where a value is inf in float16, was inf before, or is no number. `in_place` saves a copy.
+    """
+    out = x if in_place else torch.empty_like(x)
+    source, target = _flat(x), _flat(out)
+    if source is None or target is None:
+        suspect = overflows(x)
+        return out.copy_(x.half()), suspect
+    block = BLOCK if x.device.type == "cpu" else max(1, x.numel())
+    half, suspect = torch.empty(min(block, x.numel()), dtype=torch.float16, device=x.device), False
+    for start in range(0, x.numel(), block):
+        part = source[start : start + block]
+        suspect = overflows(part) or suspect
+        target[start : start + block].copy_(half[: len(part)].copy_(part))
+    return out, suspect
+
+
+def _flat(x: torch.Tensor) -> torch.Tensor | None:
+    """Return a view of all its numbers in the order of memory; None where they do not lie side by side."""
+    order = sorted(range(x.dim()), key=x.stride, reverse=True)
+    sorted_by_stride = x.permute(order)
+    return sorted_by_stride.view(-1) if sorted_by_stride.is_contiguous() else None
 
 
 def overflows(x: torch.Tensor) -> bool:
