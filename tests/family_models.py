@@ -13,8 +13,8 @@ from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from edgestep.distill.recipe import EmojiRecipe
-from edgestep.distill.tokenizer import train_tokenizer
+from edgestep.distill.emoji.recipe import EmojiRecipe
+from edgestep.distill.emoji.tokenizer import train_tokenizer
 
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 CAPTIONS = ["a red heart", "grinning face", "cat face", "green apple", "a photo of a cat on the moon!"] * 4

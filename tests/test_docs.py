@@ -15,6 +15,7 @@ from edgestep.export.recipe.families import FAMILIES, PLAIN
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+DISTILL = typer.main.get_command(app).commands["distill"]  # type: ignore[attr-defined]
 BLOCKS = re.findall(r"^```bash\n(.*?)^```", README, re.MULTILINE | re.DOTALL) + re.findall(
     r"^    .*$", README, re.MULTILINE
 )
@@ -35,6 +36,16 @@ def test_every_family_and_its_steps_stand_in_the_readme():
     rows = re.findall(r"^\| (`[^|]*`) \| ([\d, ]+) \|", README, re.MULTILINE)
     told = {name: {int(n) for n in steps.split(",")} for names, steps in rows for name in re.findall(r"`(.+?)`", names)}
     assert told == {name: set(row.timesteps) for name, row in {**FAMILIES, PLAIN.name: PLAIN}.items()}
+
+
+def test_distillations_page_names_every_command_and_its_lines_parse():
+    page = (ROOT / "docs" / "distillation.md").read_text()
+    assert set(re.findall(r"^\| `edgestep distill ([a-z]+)`", page, re.MULTILINE)) == set(DISTILL.commands)
+    lines = re.findall(r"^    edgestep distill (.*)$", page, re.MULTILINE)
+    assert lines
+    for line in lines:
+        words = shlex.split(line)
+        DISTILL.commands[words[0]].make_context(words[0], words[1:])
 
 
 @pytest.mark.parametrize("line", SHOWN)

@@ -6,9 +6,9 @@ import torch
 from diffusers import AutoencoderKL, LCMScheduler, UNet2DConditionModel
 
 from edgestep.distill.checkpoint import save_checkpoint
-from edgestep.distill.networks import new_text_encoder
-from edgestep.distill.recipe import EmojiRecipe
-from edgestep.distill.tokenizer import train_tokenizer
+from edgestep.distill.emoji.networks import new_text_encoder
+from edgestep.distill.emoji.recipe import EmojiRecipe
+from edgestep.distill.emoji.tokenizer import train_tokenizer
 
 RECIPE = EmojiRecipe(text_width=32, text_layers=2, prompt_tokens=16, vocabulary=600, attention_heads=2)
 

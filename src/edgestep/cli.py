@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from edgestep import distill_commands
 from edgestep.artifact import Artifact, BadInput, check_writable, read_artifact, tool_versions
 from edgestep.bisect_command import bisect
 from edgestep.ci_commands import Junit, Markdown, compare, schema, write_for_ci
@@ -389,20 +390,7 @@ def generate(
     print(out)
 
 
-@app.command()
-def distill(
-    what: Annotated[str, typer.Argument(help="'emoji', the bundled generator.")],
-    work: Annotated[Path, typer.Option(help="Where states and data are kept; an earlier run is gone on with.")],
-    out: Annotated[Path | None, typer.Option("--out", help="Where to write the finished checkpoint.")] = None,
-    icons: Annotated[Path | None, typer.Option(help="Folder with the icon packages' tarballs; npm by default.")] = None,
-    until: Annotated[str, typer.Option(help="Stop after: data, autoencoder, teacher or student.")] = "student",
-) -> None:
-    """Train the one-step generator: data, autoencoder, teacher, distribution matching. Resumable."""
-    if what != "emoji":
-        raise BadInput(f"got {what!r}; expected 'emoji', the one recipe there is; see 'edgestep distill --help'")
-    from edgestep.distill.emoji import distill_emoji
-
-    distill_emoji(work, out=out, icons=icons, until=until, tell=teller())
+app.add_typer(distill_commands.app, name="distill")
 
 
 @app.command()

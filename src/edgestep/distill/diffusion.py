@@ -4,22 +4,35 @@ a = sqrt(abar_t), s = sqrt(1 - abar_t); x_t = a x0 + s n; v = a n - s x0 (Salima
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from diffusers import DDIMScheduler
 
+from edgestep.artifact import BadInput
+
 Denoiser = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-"""(x_t [B, C, h, w], t [B] int64, prompt_embeds [B, T, D]) -> v [B, C, h, w]."""
+"""(x_t [B, C, h, w], t [B] int64, prompt_embeds [B, T, D]) -> eps or v [B, C, h, w]."""
+
+
+PREDICTIONS = ("epsilon", "v_prediction")
 
 
 class Schedule:
-    """a and s for every t in 0 .. T - 1, from a scheduler's betas."""
+    """a and s for every t in 0 .. T - 1, from a scheduler's betas, and what its network predicts."""
 
-    def __init__(self, scheduler: DDIMScheduler):
-        alpha_bar = scheduler.alphas_cumprod
+    def __init__(self, scheduler: Any, device: torch.device | str = "cpu"):
+        prediction = scheduler.config.prediction_type
+        if prediction not in PREDICTIONS:
+            raise BadInput(
+                f"got a teacher with prediction_type {prediction!r}; expected {' or '.join(PREDICTIONS)}; "
+                "take a teacher that predicts one of these"
+            )
+        alpha_bar = scheduler.alphas_cumprod.to(device)
         self.a = alpha_bar.sqrt()
         self.s = (1 - alpha_bar).sqrt()
         self.steps = len(alpha_bar)
+        self.prediction = prediction
 
     def at(self, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (a, s) for t [B], each [B, 1, 1, 1]."""
@@ -30,19 +43,23 @@ class Schedule:
         a, s = self.at(t)
         return a * x0 + s * noise
 
-    def velocity(self, x0: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """Return the v that a v-predicting network is trained on."""
+    def target(self, x0: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """Return what the network is trained on: the noise, or v."""
+        if self.prediction == "epsilon":
+            return noise
         a, s = self.at(t)
         return a * noise - s * x0
 
-    def x0_from_velocity(self, x_t: torch.Tensor, v: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """Return x0 = a x_t - s v."""
+    def x0(self, x_t: torch.Tensor, predicted: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """Return x0 = (x_t - s eps) / a, or a x_t - s v, in float32."""
         a, s = self.at(t)
-        return a * x_t - s * v
+        if self.prediction == "epsilon":
+            return (x_t - s * predicted.float()) / a
+        return a * x_t - s * predicted.float()
 
 
 def guided(denoiser: Denoiser, null: torch.Tensor, scale: float) -> Denoiser:
-    """Classifier-free guidance: v_null + scale (v_cond - v_null), both in one batch. `null` is [1, T, D]."""
+    """Classifier-free guidance: F_null + scale (F_cond - F_null), both in one batch. `null` is [1, T, D]."""
 
     def call(x_t: torch.Tensor, t: torch.Tensor, prompt_embeds: torch.Tensor) -> torch.Tensor:
         both = torch.cat([null.expand_as(prompt_embeds), prompt_embeds])
@@ -60,7 +77,8 @@ def sample_ddim(
     scheduler.set_timesteps(steps)
     x = noise
     for t in scheduler.timesteps:
-        x = scheduler.step(denoiser(x, t.expand(len(x)), prompt_embeds), t, x).prev_sample
+        there = t.to(x.device).expand(len(x))
+        x = scheduler.step(denoiser(x, there, prompt_embeds).float(), t, x).prev_sample
     return x
 
 

@@ -1,5 +1,7 @@
 """Which emoji the bundled generator learns: the kinds that people use most, present in all four styles."""
 
+from zlib import crc32
+
 CATEGORIES = ("Smileys & Emotion", "Animals & Nature", "Food & Drink", "Activities")
 
 MORE = """
@@ -26,3 +28,15 @@ def concepts_from_packages(packages: dict[str, dict]) -> list[str]:
         for category in CATEGORIES:
             wanted.update(package["categories"].get(category, ()))
     return sorted(common & wanted)
+
+
+def others_in_packages(packages: dict[str, dict], concepts: list[str]) -> list[str]:
+    """Return the sorted names of the other icons: no skin tones, no flags (hundreds that differ in little)."""
+    names = {name for package in packages.values() for name in package["icons"]}
+    few = [name for name in names if not ("skin-tone" in name or name.startswith("flag"))]
+    return sorted(set(few) - set(concepts))
+
+
+def is_held_out(name: str) -> bool:
+    """Whether an icon of that name, in any style, is kept from training: one name in sixteen."""
+    return crc32(name.encode()) % 16 == 0

@@ -3,7 +3,7 @@
 from diffusers import DDIMScheduler, LCMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from edgestep.distill.recipe import EmojiRecipe
+from edgestep.distill.emoji.recipe import EmojiRecipe
 
 SCHEDULE = {
     "num_train_timesteps": 1000,

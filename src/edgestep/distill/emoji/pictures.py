@@ -11,16 +11,20 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from safetensors.numpy import save_file
+from safetensors.torch import load_file
 
 from edgestep.artifact import BadInput
-from edgestep.distill.concepts import concepts_from_packages
+from edgestep.distill.emoji.concepts import concepts_from_packages, is_held_out, others_in_packages
+from edgestep.distill.emoji.recipe import PACKAGES, EmojiRecipe
 from edgestep.distill.progress import track
-from edgestep.distill.recipe import PACKAGES, EmojiRecipe
 
 MEMBERS = ("icons", "metadata", "info", "package")
 """The JSON files of an icon package that are read."""
+
+MORE_FILE = "more.safetensors"
 
 
 def fetch_packages(folder: Path) -> None:
@@ -74,7 +78,8 @@ def picture_from_svg(body: str, size: int, pixels: int) -> np.ndarray:
     """Draw an SVG body of a `size` x `size` box on white: uint8 [pixels, pixels, 3]."""
     import resvg_py
 
-    text = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size} {size}">{body}</svg>'
+    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    text = f'<svg {spaces} viewBox="0 0 {size} {size}">{body}</svg>'
     png = resvg_py.svg_to_bytes(svg_string=text, width=pixels, height=pixels)
     drawn = Image.open(io.BytesIO(bytes(png))).convert("RGBA")
     page = Image.new("RGBA", drawn.size, (255, 255, 255, 255))
@@ -83,25 +88,47 @@ def picture_from_svg(body: str, size: int, pixels: int) -> np.ndarray:
 
 
 def build_pictures(folder: Path, out: Path, recipe: EmojiRecipe) -> int:
-    """Write `out`/pictures.safetensors (uint8 [N, 3, S, S]) and `out`/captions.json; return N.
+    """Write `out`/pictures.safetensors (uint8 [N, 3, S, S]), `out`/more.safetensors and `out`/captions.json; return N.
 
     captions.json: {"concepts", "styles", "packages", "rows": [[concept, style], ...]}, one row a picture.
+    more.safetensors: "training" and "held_out", pictures of other things in the same styles: the autoencoder learns
+    from the first too, and is measured on the second.
     """
     packages = {style: read_package(next(iter(folder.glob(tarball_pattern(style))))) for style in PACKAGES}
     concepts = concepts_from_packages(packages)
-    inner = recipe.canvas_size - 2 * (recipe.canvas_size // 16)
     pictures, rows = [], []
     for concept in track(concepts, "drawing pictures"):
         for style, package in packages.items():
-            body = package["icons"].get(concept) or package["icons"][package["aliases"][concept]]
-            drawn = picture_from_svg(body, package["size"], inner)
-            pad = recipe.canvas_size // 16
-            pictures.append(np.pad(drawn, ((pad, pad), (pad, pad), (0, 0)), constant_values=255).transpose(2, 0, 1))
+            pictures.append(_drawn(package, concept, recipe))
             rows.append([concept.replace("-", " "), style])
+    more: dict[str, list[np.ndarray]] = {"training": [], "held_out": []}
+    for name in track(others_in_packages(packages, concepts), "drawing more pictures"):
+        more["held_out" if is_held_out(name) else "training"] += [
+            _drawn(package, name, recipe) for package in packages.values() if name in package["icons"]
+        ]
     out.mkdir(parents=True, exist_ok=True)
-    save_file({"pictures": np.ascontiguousarray(np.stack(pictures))}, out / "pictures.safetensors")
+    save_file({name: np.stack(parts) for name, parts in more.items()}, out / MORE_FILE)
+    save_file({"pictures": np.stack(pictures)}, out / "pictures.safetensors")
     about = {style: {"version": p["version"], "licence": p["licence"]} for style, p in packages.items()}
     names = [c.replace("-", " ") for c in concepts]
     card = {"concepts": names, "styles": list(PACKAGES), "packages": about, "rows": rows}
     (out / "captions.json").write_text(json.dumps(card, indent=1))
     return len(rows)
+
+
+def _drawn(package: dict, name: str, recipe: EmojiRecipe) -> np.ndarray:
+    """Draw an icon with its margin: uint8 [3, S, S]."""
+    body = package["icons"].get(name) or package["icons"][package["aliases"][name]]
+    pad = recipe.canvas_size // 16
+    drawn = picture_from_svg(body, package["size"], recipe.canvas_size - 2 * pad)
+    return np.ascontiguousarray(np.pad(drawn, ((pad, pad), (pad, pad), (0, 0)), constant_values=255).transpose(2, 0, 1))
+
+
+def read_training_pictures(work: Path) -> torch.Tensor:
+    """Return every picture that the autoencoder learns from: uint8 [N, 3, S, S]."""
+    return torch.cat([load_file(work / "pictures.safetensors")["pictures"], load_file(work / MORE_FILE)["training"]])
+
+
+def read_held_out_pictures(work: Path) -> torch.Tensor:
+    """Return the pictures that nothing was trained on: uint8 [N, 3, S, S]."""
+    return load_file(work / MORE_FILE)["held_out"]

@@ -1,6 +1,12 @@
 """The bundled emoji generator's sizes and hyperparameters, in one place."""
 
-from dataclasses import dataclass
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgestep.artifact import BadInput
+from edgestep.distill.config import Config
 
 PACKAGES = {
     "noto": "@iconify-json/noto",
@@ -33,22 +39,51 @@ class EmojiRecipe:
     attention_heads: int = 4
     null_text: float = 0.1
     unstyled_text: float = 0.25
-    guidance: float = 2.5
     teacher_nfe_steps: int = 50
 
-    autoencoder_steps: int = 2200
-    autoencoder_batch: int = 32
+    autoencoder_steps: int = 4000
+    autoencoder_batch: int = 128
     autoencoder_lr: float = 2e-3
-    variants: int = 6
-    teacher_steps: int = 4200
-    teacher_batch: int = 64
+    judge_steps: int = 3000
+    judge_batch: int = 256
+    judge_lr: float = 2e-3
+    variants: int = 24
+    teacher_steps: int = 16000
+    teacher_batch: int = 512
     teacher_lr: float = 1e-3
-    pairs: int = 2560
-    pair_steps: int = 20
-    regression_steps: int = 700
-    matching_steps: int = 300
-    student_batch: int = 48
-    student_lr: float = 1e-4
-    fake_lr: float = 2e-4
-    fake_updates: int = 3
-    regression_weight: float = 0.25
+    teacher_average: float = 0.999
+    student: Config = field(
+        default_factory=lambda: Config(
+            guidance=2.0, batch=256, pairs=20480, regression_steps=2000, matching_steps=1000, average=0.995
+        )
+    )
+
+
+CPU = EmojiRecipe(
+    autoencoder_steps=2200,
+    autoencoder_batch=32,
+    judge_steps=1500,
+    judge_batch=128,
+    variants=6,
+    teacher_steps=4200,
+    teacher_batch=64,
+    teacher_average=0.998,
+    student=Config(guidance=2.5, pairs=2560, pair_steps=20),
+)
+"""What two CPU cores do in two hours."""
+
+
+def recipe_from_json(path: Path) -> EmojiRecipe:
+    """Read a recipe: the fields of `EmojiRecipe` that differ from its defaults, `student` likewise."""
+    try:
+        values = json.loads(path.read_text())
+        student = dataclasses.replace(EmojiRecipe().student, **values.pop("student", {}))
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return EmojiRecipe(**values, student=student)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise BadInput(f"got {path}, no recipe ({error}); expected the fields of EmojiRecipe; correct it") from error
+
+
+def recipe_json(recipe: EmojiRecipe) -> str:
+    """Return every field as JSON."""
+    return json.dumps(dataclasses.asdict(recipe), indent=1) + "\n"

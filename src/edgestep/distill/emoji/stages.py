@@ -1,32 +1,45 @@
-"""Every stage of the bundled generator, in order: pictures, tokenizer, autoencoder, teacher, pairs, student, folder.
+"""Every stage of the bundled generator, in order: pictures, autoencoder, judge, teacher, student, folder.
 
 Each stage keeps its result in the work folder; a run that was killed goes on where it was.
 """
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import AutoencoderKL
 
 from edgestep.artifact import BadInput, check_writable
-from edgestep.distill.autoencoder import train_autoencoder
-from edgestep.distill.captions import Captions, read_captions, read_texts
-from edgestep.distill.card import card_from_measures
 from edgestep.distill.checkpoint import save_checkpoint
-from edgestep.distill.latents import encode_latents
-from edgestep.distill.measure import measure_generators
-from edgestep.distill.networks import one_step_scheduler
-from edgestep.distill.pairs import draw_pairs
-from edgestep.distill.pictures import build_pictures, fetch_packages
-from edgestep.distill.prompts import prompts_from_concepts
-from edgestep.distill.recipe import EmojiRecipe
-from edgestep.distill.student import Pairs, train_matching, train_regression
-from edgestep.distill.teacher import Teacher, train_teacher
-from edgestep.distill.tokenizer import train_tokenizer
+from edgestep.distill.emoji.autoencoder import psnr_of, train_autoencoder
+from edgestep.distill.emoji.captions import Captions, read_captions, read_texts
+from edgestep.distill.emoji.card import card_from_table
+from edgestep.distill.emoji.judging import Watch
+from edgestep.distill.emoji.latents import encode_latents
+from edgestep.distill.emoji.networks import one_step_scheduler
+from edgestep.distill.emoji.pictures import build_pictures, fetch_packages, read_held_out_pictures
+from edgestep.distill.emoji.prompts import prompts_from_concepts
+from edgestep.distill.emoji.recipe import EmojiRecipe, recipe_json
+from edgestep.distill.emoji.rows import write_rows
+from edgestep.distill.emoji.teacher import train_teacher
+from edgestep.distill.emoji.tokenizer import train_tokenizer
+from edgestep.distill.evaluation.classifier import PictureClassifier
+from edgestep.distill.evaluation.command import sized
+from edgestep.distill.evaluation.evaluate import Evaluation, evaluate
+from edgestep.distill.evaluation.folders import Parts, teacher_ways
+from edgestep.distill.evaluation.judge_card import make_judge
+from edgestep.distill.evaluation.sizes import Sizes
+from edgestep.distill.evaluation.ways import one_step_way
+from edgestep.distill.evaluation.wordings import wordings_of
+from edgestep.distill.run import Look, Student, distill
+from edgestep.distill.teacher import Teacher
+from edgestep.distill.workers import Workers
 
 STAGES = ("data", "autoencoder", "teacher", "student")
+Tell = Callable[[str], None]
 
 
 def distill_emoji(
@@ -36,7 +49,8 @@ def distill_emoji(
     icons: Path | None = None,
     until: str = "student",
     recipe: EmojiRecipe | None = None,
-    tell: Callable[[str], None] = lambda _: None,
+    workers: Workers | None = None,
+    tell: Tell = lambda _: None,
 ) -> None:
     """Run, or finish, the stages up to `until`; after "student", write the checkpoint folder `out`.
 
@@ -46,56 +60,89 @@ def distill_emoji(
         raise BadInput(f"got stage {until!r}; expected one of {', '.join(STAGES)}; choose one of these")
     if out is not None:
         check_writable(out)
-    recipe = recipe or EmojiRecipe()
+    recipe, workers = recipe or EmojiRecipe(), workers or Workers.of(log_folder=work)
     wanted = STAGES[: STAGES.index(until) + 1]
-    if not (work / "captions.json").exists():
-        fetch_packages(icons or work / "icons")
-        tell(f"{build_pictures(icons or work / 'icons', work, recipe)} pictures")
+    make_pictures(work, icons or work / "icons", recipe, workers, tell)
     if "autoencoder" not in wanted:
         return
-    vae = train_autoencoder(work, recipe)
-    latents, scale = encode_latents(work, vae, recipe)
-    vae.register_to_config(scaling_factor=scale)
-    tell(f"latents scaled by {scale:.4f}")
+    vae, latents = make_latents(work, recipe, workers, tell)
     if "teacher" not in wanted:
         return
     tokenizer = train_tokenizer(read_texts(work)[0], recipe)
     captions = read_captions(work, tokenizer, recipe)
-    teacher = train_teacher(work, latents, captions, tokenizer, recipe)
+    teacher = train_teacher(work, latents, captions, tokenizer, recipe, workers)
     if "student" not in wanted:
         return
-    regression, student = _distill(work, teacher, captions, recipe)
-    if out is not None:
-        networks = {"teacher": teacher.unet, "regression": regression, "student": student}
-        measures = measure_generators(work, vae, teacher, networks, captions, recipe, tell)
-        (work / "measures.json").write_text(json.dumps(measures, indent=1))
-        _save(work, out, tokenizer, teacher, student, vae, measures)
+    judge = make_judge(work, recipe, workers)
+    watch = Watch(work, work / "curves", teacher, vae, judge, Sizes(pictures=512, diversity_prompts=16))
+    student = make_student(work, teacher, latents, captions, recipe, workers, watch)
+    if out is not None and workers.is_main:
+        evaluation = evaluate_emoji(work, Parts(teacher, vae), student, judge, recipe, tell)
+        tell(evaluation.table)
+        save_emoji(work, out, Parts(teacher, vae), student.unet, evaluation.table)
 
 
-def _distill(work: Path, teacher: Teacher, captions: Captions, recipe: EmojiRecipe):
-    pairs = Pairs(**draw_pairs(work, teacher, captions, recipe))
-    regression = train_regression(work, teacher, pairs, recipe).requires_grad_(False)
-    return regression, train_matching(work, teacher, regression, pairs, captions, recipe).requires_grad_(False)
+def make_pictures(work: Path, icons: Path, recipe: EmojiRecipe, workers: Workers, tell: Tell) -> None:
+    """Draw the pictures and write the recipe down, once, on the main process."""
+    if workers.is_main and not (work / "captions.json").exists():
+        fetch_packages(icons)
+        tell(f"{build_pictures(icons, work, recipe)} pictures")
+    if workers.is_main:
+        (work / "recipe.json").write_text(recipe_json(recipe))
+    workers.wait()
 
 
-def _save(work: Path, out: Path, tokenizer, teacher: Teacher, student, vae, measures: dict[str, Any]) -> None:
+def make_latents(work: Path, recipe: EmojiRecipe, workers: Workers, tell: Tell) -> tuple[AutoencoderKL, torch.Tensor]:
+    """Return the autoencoder, its scale in its config, and every picture's latents [V, N, C, h, w] on the device."""
+    vae = train_autoencoder(work, recipe, workers).to(workers.device).eval()
+    latents, scale = encode_latents(work, vae, recipe, workers)
+    vae.register_to_config(scaling_factor=scale)
+    psnr = psnr_of(vae, read_held_out_pictures(work), recipe.picture_size)
+    (work / "autoencoder.json").write_text(json.dumps({"held_out_psnr_db": psnr, "scaling_factor": scale}))
+    tell(f"latents scaled by {scale:.4f}; held-out pictures come back at {psnr:.2f} dB")
+    return vae, latents
+
+
+def make_student(
+    work: Path,
+    teacher: Teacher,
+    latents: torch.Tensor,
+    captions: Captions,
+    recipe: EmojiRecipe,
+    workers: Workers,
+    look: Look | None = None,
+) -> Student:
+    """Write the training rows, and distill the teacher with them."""
+    data = write_rows(work / "rows", latents, captions, recipe, workers)
+    return distill(work, teacher, data, recipe.student, workers, look)
+
+
+def evaluate_emoji(
+    work: Path, parts: Parts, student: Student, judge: PictureClassifier, recipe: EmojiRecipe, tell: Tell
+) -> Evaluation:
+    """Measure the teacher at 50, 25 and 1 steps and both students, into `work`/evaluation."""
+    config = recipe.student
+    ways = teacher_ways(parts, config.guidance, (recipe.teacher_nfe_steps, recipe.teacher_nfe_steps // 2, 1))
+    unets = {"regression only": student.regression, "student": student.unet}
+    for name, unet in unets.items():
+        if unet is not None:
+            ways.append(one_step_way(f"{name}, 1 step", parts.teacher, unet, parts.vae, config.conditioning_t))
+    sizes = sized(Sizes(), parts.teacher.device)
+    wordings = wordings_of(work, judge.config.concepts)
+    return evaluate(ways, ways[0].name, work, wordings, judge, work / "evaluation", sizes, tell)
+
+
+def save_emoji(work: Path, out: Path, parts: Parts, student: Any, table: str) -> None:
+    """Write the one-step generator as a diffusers folder, with card and prompts; the modules stay as they are."""
     data = json.loads((work / "captions.json").read_text())
+    text_encoder, vae, unet = (copy.deepcopy(m).cpu() for m in (parts.teacher.text_encoder, parts.vae, student))
     save_checkpoint(
         out,
-        tokenizer=tokenizer,
-        text_encoder=teacher.text_encoder,
-        unet=student,
+        tokenizer=parts.teacher.tokenizer,
+        text_encoder=text_encoder,
+        unet=unet,
         vae=vae,
         scheduler=one_step_scheduler(),
-        card=card_from_measures(data, measures),
+        card=card_from_table(data, table, json.loads((work / "autoencoder.json").read_text())["held_out_psnr_db"]),
         prompts=prompts_from_concepts(data["concepts"], data["styles"]),
     )
-
-
-def load_average(work: Path, stage: str, module: torch.nn.Module) -> int:
-    """Load the averaged weights of a stage's last saved state into `module`; return the step that it was saved at."""
-    state = torch.load(work / f"{stage}.state.pt", weights_only=True, map_location="cpu")
-    prefix = "module."
-    average = {k[len(prefix) :]: v for k, v in state["parts"]["average"].items() if k.startswith(prefix)}
-    module.load_state_dict(average)
-    return state["done"]

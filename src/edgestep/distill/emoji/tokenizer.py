@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgestep.distill.recipe import EmojiRecipe
+from edgestep.distill.emoji.recipe import EmojiRecipe
 
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 WORD = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgestep.distill.prompts import prompts_from_concepts
+from edgestep.distill.emoji.prompts import prompts_from_concepts
 
 
 @pytest.mark.parametrize("count", [0, 1, 37, 74, 100])

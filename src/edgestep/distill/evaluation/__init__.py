@@ -1,0 +1,1 @@
+"""How well a generator draws: distances to the real pictures, concepts, diversity, evaluations and time, no network."""
