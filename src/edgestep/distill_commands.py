@@ -9,11 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from edgestep.artifact import BadInput
+from edgestep.distill.command import train
 from edgestep.distill.data.command import precompute
 from edgestep.progress import teller
 
 app = typer.Typer(help="Train one-step generators: distribution matching, a tiny decoder, and what they are worth.")
 app.command()(precompute)
+app.command()(train)
 
 Cpu = Annotated[bool, typer.Option("--cpu", help="Keep to the CPU where there is a GPU.")]
 Out = Annotated[Path, typer.Option("--out", help="Where to write; new or empty.")]
@@ -44,29 +46,6 @@ def emoji(
     chosen = None if recipe is None else recipe_from_json(recipe)
     workers, tell = _workers(cpu, work)
     distill_emoji(work, out=out, icons=icons, until=until, recipe=chosen, workers=workers, tell=tell)
-
-
-@app.command()
-def train(
-    teacher: Annotated[Path, typer.Argument(help="The teacher's diffusers folder, shaped like Stable Diffusion.")],
-    data: Annotated[Path, typer.Option(help="Latents and prompts, from 'distill precompute', .tar or .parquet.")],
-    work: Work,
-    out: Out,
-    config: Annotated[Path | None, typer.Option(help="A JSON file of the trainer's fields.")] = None,
-    method: Annotated[str | None, typer.Option(help="dmd or dmd2; over the config's.")] = None,
-    estimate: Annotated[bool, typer.Option("--estimate", help="Only tell memory and time of the training.")] = False,
-    cpu: Cpu = False,
-) -> None:
-    """Distill a teacher into one step by distribution matching. Resumable; runs under 'accelerate launch'."""
-    from edgestep.distill.train import config_from_options, estimate_training
-    from edgestep.distill.train import train as run_training
-
-    chosen = config_from_options(config, method)
-    workers, tell = _workers(cpu, work)
-    if estimate:
-        tell(str(estimate_training(teacher, data, chosen, workers)))
-        return
-    run_training(teacher, data, work, out, chosen, workers, tell=tell)
 
 
 @app.command("decoder")

@@ -146,9 +146,9 @@ def test_a_seed_gives_one_discriminator_whatever_was_drawn_before(parts: Parts, 
 @pytest.mark.parametrize(
     ("stage", "config"),
     [
-        ("regression", replace(DMD, regression_steps=23, matching_steps=0)),
-        ("matching", replace(DMD, matching_steps=23, regression_steps=1, fake_updates=1)),
-        ("matching", replace(GAN, matching_steps=23, fake_updates=1, later_steps=(500,))),
+        ("regression", replace(DMD, batch=2, regression_steps=23, matching_steps=0)),
+        ("matching", replace(DMD, batch=2, matching_steps=23, regression_steps=1, fake_updates=1)),
+        ("matching", replace(GAN, batch=2, matching_steps=23, fake_updates=1, later_steps=(500,))),
     ],
     ids=["regression", "dmd", "dmd2"],
 )

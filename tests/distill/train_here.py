@@ -25,9 +25,9 @@ def losses_of_training(
     dies: tuple[int, int] | None = None,
     stage: str = "matching",
 ) -> Losses:
-    """Train in `folder`, the state saved after every step; return each stage's losses by step.
+    """Train in `folder`; return each stage's losses by step.
 
-    `dies` is (step of `stage`, rank of the process that is killed there).
+    `dies` is (step of `stage`, rank of the process that is killed there); the state is saved after every step then.
     """
     losses: Losses = {}
     plain = loop.run
@@ -44,7 +44,7 @@ def losses_of_training(
 
     with (
         patch.object(pairs, "BLOCK", 8),
-        patch.object(loop, "SAVE_SECONDS", 0),
+        patch.object(loop, "SAVE_SECONDS", 0 if dies else 1000),
         patch.object(matching, "run", run),
         patch.object(regression, "run", run),
     ):

@@ -17,6 +17,7 @@ class Config:
     the generator, `fake_updates` of the fake score to each (two time scales, DMD2 section 4.2). `adversarial_weight`
     above 0 adds DMD2's GAN term. `later_steps` are the t of a student of several steps, falling, after
     `conditioning_t` (DMD2 section 4.4). Every `look_every` steps the fixed prompts are drawn.
+    `lora_rank` above 0 trains LoRAs of that rank (peft) in place of every weight, merged at the end.
     """
 
     method: str = "dmd"
@@ -40,6 +41,7 @@ class Config:
     fake_adversarial_weight: float = 1e-2
     average: float = 0.99
     clip: float = 1.0
+    lora_rank: int = 0
     gradient_checkpointing: bool = False
     look_every: int = 100
 

@@ -1,6 +1,5 @@
 """The fake score: a copy of the teacher that follows what the generator draws now, and DMD2's discriminator on it."""
 
-import copy
 from typing import Any
 
 import torch
@@ -8,6 +7,7 @@ import torch
 from edgestep.distill.config import Config
 from edgestep.distill.diffusion import Denoiser, Schedule
 from edgestep.distill.generator import Predict
+from edgestep.distill.lora import trainable, trained_copy
 from edgestep.distill.losses.adversarial import AdversarialHead, ScoreAndHead, discriminator_loss
 from edgestep.distill.losses.denoising import denoising_loss
 from edgestep.distill.workers import Workers, adamw
@@ -18,12 +18,13 @@ class FakeScore:
 
     def __init__(self, teacher_unet: Any, schedule: Schedule, config: Config, workers: Workers):
         self.schedule, self.config, self.workers = schedule, config, workers
-        unet = copy.deepcopy(teacher_unet).requires_grad_(True).train()
+        unet = trained_copy(teacher_unet, config.lora_rank)
         if config.gradient_checkpointing:
             unet.enable_gradient_checkpointing()
         self.module: torch.nn.Module = Predict(unet)
         if config.adversarial_weight:
             self.module = ScoreAndHead(unet, _new_head(unet.config.block_out_channels[-1], config.seed))
+        self._trainable = trainable(self.module)
         self._wrapped = workers.module(self.module)
         alone = workers.count == 1 and not config.adversarial_weight
         self.frozen: Denoiser = self._wrapped if alone else Predict(unet)
@@ -34,7 +35,7 @@ class FakeScore:
     ) -> dict[str, torch.Tensor]:
         """Bring it nearer to `x` [B, C, h, w], what the generator drew; every t. `latents` are real ones, as many."""
         t, noise = self._noising(x, generator)
-        self.module.requires_grad_(True)
+        self._train(True)
         with self.workers.autocast():
             if self.config.adversarial_weight:
                 loss, losses = self._with_head(x, embeds, latents, t, noise)
@@ -47,7 +48,7 @@ class FakeScore:
     def judged(self, x: torch.Tensor, embeds: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Return the discriminator's logits [B] of drawn latents, noised; gradients reach `x` alone."""
         t, noise = self._noising(x, generator)
-        self.module.requires_grad_(False)
+        self._train(False)
         with self.workers.autocast():
             return self.module(self.schedule.noised(x, noise, t), t, embeds)[1]
 
@@ -60,6 +61,10 @@ class FakeScore:
         discriminator = discriminator_loss(real, drawn)
         loss = fake + self.config.fake_adversarial_weight * discriminator
         return loss, {"fake": fake.detach(), "discriminator": discriminator.detach()}
+
+    def _train(self, wanted: bool) -> None:
+        for parameter in self._trainable:
+            parameter.requires_grad_(wanted)
 
     def _noising(self, x: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         count = len(x) * self.workers.count

@@ -8,7 +8,7 @@ import torch
 from edgestep.artifact import BadInput
 
 LAYERS = ("to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "conv1", "conv2")
-"""Attention, the transformers' doors, and the ResNets' convolutions: attention alone cannot move what one step draws."""
+"""Attention, the transformers' doors, the ResNets' convolutions: attention alone cannot move what one step draws."""
 
 
 def trained_copy(unet: Any, rank: int) -> Any:

@@ -4,7 +4,6 @@ DMD (Yin et al. 2024a): the matching gradient, with the regression on the teache
 2024b): two time scales, no regression, a GAN term, several steps. Which terms there are follows from the config.
 """
 
-import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from edgestep.distill.data.batches import batch_index
 from edgestep.distill.fake_score import FakeScore
 from edgestep.distill.generator import Predict, steps_generator
 from edgestep.distill.loop import Losses, Training, cosine_lr, run
+from edgestep.distill.lora import merged, trained_copy
 from edgestep.distill.losses.adversarial import generator_loss
 from edgestep.distill.losses.distribution_matching import draw_matching_t, matching_loss
 from edgestep.distill.losses.regression import Regression, regression_of
@@ -41,7 +41,7 @@ class Matching:
         wants_regression = pairs is not None and config.regression_weight > 0
         self.regression: Regression | None = regression_of(config.regression_kind, decode) if wants_regression else None
         self.teacher, self.data, self.pairs, self.config, self.workers = teacher, data, pairs, config, workers
-        self.unet = copy.deepcopy(start).requires_grad_(True).train()
+        self.unet = trained_copy(start, config.lora_rank)
         if config.gradient_checkpointing:
             self.unet.enable_gradient_checkpointing()  # type: ignore[operator]  (diffusers' models have it)
         self.schedule = teacher.schedule()
@@ -140,4 +140,4 @@ def train_matching(
     if look is not None:
         training.look_every, training.look = config.look_every, lambda done: look(matching.average.module, done)
     run(training, matching.step)
-    return matching.average.module
+    return merged(matching.average.module)

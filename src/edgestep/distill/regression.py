@@ -1,6 +1,5 @@
 """Warm start: a copy of the teacher that is taught the teacher's own pairs in one step; also the ablation's control."""
 
-import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from edgestep.distill.average import Average
 from edgestep.distill.config import Config
 from edgestep.distill.generator import Predict, generator_of
 from edgestep.distill.loop import Losses, Training, cosine_lr, run
+from edgestep.distill.lora import merged, trained_copy
 from edgestep.distill.losses.regression import regression_of
 from edgestep.distill.pairs import Pairs
 from edgestep.distill.teacher import Teacher
@@ -31,7 +31,7 @@ def train_regression(
     `look` and `decode` as in matching.
     """
     regression_loss = regression_of(config.regression_kind, decode)
-    unet = copy.deepcopy(teacher.unet).requires_grad_(True).train()
+    unet = trained_copy(teacher.unet, config.lora_rank)
     student = workers.module(Predict(unet))
     average, optimizer = Average(unet, config.average), adamw(unet, config.regression_lr)
     parts = {"unet": unet, "average": average, "optimizer": optimizer}
@@ -51,4 +51,4 @@ def train_regression(
         return {"regression": loss, "norm": norm}
 
     run(training, step)
-    return average.module
+    return merged(average.module)

@@ -9,6 +9,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from edgestep.artifact import BadInput
+from edgestep.distill.emoji.concepts import MORE, concepts_from_packages, is_held_out, others_in_packages
 from edgestep.distill.emoji.pictures import (
     build_pictures,
     fetch_packages,
