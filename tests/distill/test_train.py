@@ -78,6 +78,8 @@ def test_the_student_is_another_than_its_teacher_which_is_not_changed(
     teacher = read_parts(tiny, CPU).teacher.unet.state_dict()
     assert any(not torch.equal(value, teacher[name]) for name, value in student.state_dict().items())
     assert {path.name: path.read_bytes() for path in (tiny / "unet").iterdir()} == before
+    assert (tmp_path / "out" / "tokenizer" / "tokenizer.json").is_file()  # what runtimes without transformers read
+    assert "_name_or_path" not in (tmp_path / "out" / "unet" / "config.json").read_text()
     later = steps_way("two", read_parts(tmp_path / "out", CPU).teacher, student, read_parts(tiny, CPU).vae, (999, 500))
     assert later.draw(["cat face"], torch.randn(1, 4, 8, 8)).isfinite().all()
 

@@ -39,6 +39,8 @@ def save_checkpoint(
     with written_aside(final) as folder:
         pipeline.save_pretrained(folder, safe_serialization=True)
         _name_tokenizer(folder / "model_index.json")
+        for part in ("unet", "vae", "text_encoder"):
+            _forget_origin(folder / part / "config.json")
         (folder / "README.md").write_text(card)
         if prompts:
             (folder / "prompts.txt").write_text("\n".join(prompts) + "\n")
@@ -49,3 +51,10 @@ def _name_tokenizer(index: Path) -> None:
     content = json.loads(index.read_text())
     content["tokenizer"] = ["transformers", "CLIPTokenizer"]
     index.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _forget_origin(config: Path) -> None:
+    """Leave out the folder that the part was once loaded from: a path of the machine that trained it."""
+    content = json.loads(config.read_text())
+    if content.pop("_name_or_path", None) is not None:
+        config.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")

@@ -27,6 +27,7 @@ def read_parts(folder: Path, device: torch.device) -> Parts:
     Raises BadInput where the folder is no such checkpoint, or its scheduler's prediction type is not supported.
     """
     from diffusers import DDIMScheduler, StableDiffusionPipeline
+    from transformers import CLIPTokenizerFast
 
     if not (folder / "model_index.json").is_file():
         raise BadInput(
@@ -37,6 +38,8 @@ def read_parts(folder: Path, device: torch.device) -> Parts:
         pipeline = StableDiffusionPipeline.from_pretrained(
             folder, torch_dtype=torch.float32, safety_checker=None, local_files_only=True, use_safetensors=True
         )
+        # the fast class writes tokenizer.json too, which runtimes without transformers read
+        tokenizer = CLIPTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True)
     except (OSError, ValueError, TypeError, AttributeError, RuntimeError, KeyError) as error:
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BadInput(
@@ -45,7 +48,7 @@ def read_parts(folder: Path, device: torch.device) -> Parts:
         ) from error
     scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, timestep_spacing="trailing", clip_sample=False)
     Schedule(scheduler)  # refuses prediction types that there is no formula for
-    teacher = Teacher(pipeline.unet, pipeline.text_encoder, pipeline.tokenizer, scheduler).to(device)
+    teacher = Teacher(pipeline.unet, pipeline.text_encoder, tokenizer, scheduler).to(device)
     return Parts(teacher, pipeline.vae.to(device).requires_grad_(False).eval())
 
 
