@@ -45,6 +45,7 @@ def test_the_folder_states_what_it_is(made):
     assert out.with_name("mini-tiny.work").joinpath("decoder.state.pt").exists()
 
 
+@pytest.mark.slow
 def test_export_takes_it_and_the_runtime_draws_what_torch_does(made, checkpoint, source, tmp_path):
     out, *_ = made
     opened = open_source(Source(checkpoint, decoder=out, family="dmd2-sd15"))
