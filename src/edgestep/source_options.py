@@ -34,8 +34,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
         Annotated[
             Path | None,
             typer.Option(
-                help="Folder of an AutoencoderTiny in place of the VAE, or 'emoji-tiny': faster, not the same.",
-                rich_help_panel=OVER,
+                help="Folder of an AutoencoderTiny in place of the VAE: faster, not the same.", rich_help_panel=OVER
             ),
         ],
         None,
@@ -106,10 +105,9 @@ def takes_source(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def source_from_options(checkpoint: str, **said: Any) -> Any:
     """Return the Source of a command line; BadInput where the checkpoint is none, or an option cannot be read."""
-    from edgestep.export.source.checkpoint import checkpoint_folder, decoder_folder
+    from edgestep.export.source.checkpoint import checkpoint_folder
     from edgestep.export.source.source import Source
 
-    said["decoder"] = decoder_folder(said["decoder"])
     said["timesteps"] = None if said["timesteps"] is None else _numbers(said["timesteps"])
     said["size"] = None if said["size"] is None else _size(said["size"])
     return Source(checkpoint_folder(checkpoint), **said)

@@ -63,7 +63,8 @@ def alone(tiny: Path, rows: Path, tmp_path_factory: pytest.TempPathFactory) -> d
 
 
 @pytest.mark.parametrize(
-    ("launcher", "terms"), [(TORCHRUN, ["regression", "adversarial"]), pytest.param(ACCELERATE, ["adversarial"], marks=pytest.mark.slow)]
+    ("launcher", "terms"),
+    [(TORCHRUN, ["regression", "adversarial"]), pytest.param(ACCELERATE, ["adversarial"], marks=pytest.mark.slow)],
 )
 def test_two_processes_have_the_losses_of_one(
     tmp_path: Path, tiny: Path, rows: Path, alone: dict[str, Losses], launcher: list[str], terms: tuple[str, ...]

@@ -65,23 +65,13 @@ class Checkpoint:
         return "fp16" if ".fp16." in self.weights[self.denoiser][0].name else None
 
 
-BUNDLED = Path(__file__).parents[2] / "checkpoints"
-
-
-def decoder_folder(given: Path | None) -> Path | None:
-    """Return the folder that --decoder means: "emoji-tiny" is the bundled one, unless a folder is called so."""
-    if given == Path("emoji-tiny") and not given.exists():
-        return BUNDLED / "emoji_tiny_decoder"
-    return given
-
-
 def checkpoint_folder(name: str) -> Path:
     """Return the folder that a name means: "emoji" is the bundled one, else a folder, else a hub id "org/name".
 
     Raises BadInput where it is none of them, or the hub cannot be reached.
     """
     if name == "emoji":
-        return BUNDLED / "emoji"
+        return Path(__file__).parents[2] / "checkpoints" / "emoji"
     path = Path(name)
     if path.exists():
         return path
