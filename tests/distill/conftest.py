@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edgestep.distill.evaluation.folders import Parts, read_parts
+from edgestep.distill.folders import Parts, read_parts
 from edgestep.distill.workers import Workers
 from tests.distill.toys import CPU, write_rows
 

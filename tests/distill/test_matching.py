@@ -9,7 +9,7 @@ import torch
 
 from edgestep.distill.config import Config
 from edgestep.distill.data.open_data import open_data
-from edgestep.distill.evaluation.folders import Parts
+from edgestep.distill.folders import Parts
 from edgestep.distill.matching import Matching
 from edgestep.distill.pairs import Pairs
 from edgestep.distill.workers import Workers

@@ -10,7 +10,7 @@ import torch
 
 from edgestep.distill import pairs as room
 from edgestep.distill.data.open_data import open_data
-from edgestep.distill.evaluation.folders import Parts
+from edgestep.distill.folders import Parts
 from edgestep.distill.pairs import draw_pairs
 from edgestep.distill.workers import Workers
 from tests.distill.schedules import ddim

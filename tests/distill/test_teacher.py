@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from edgestep.distill.evaluation.folders import Parts
+from edgestep.distill.folders import Parts
 from edgestep.distill.workers import Workers
 
 

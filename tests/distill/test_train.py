@@ -14,8 +14,8 @@ from edgestep.cli import main
 from edgestep.distill import matching as matching_room
 from edgestep.distill import pairs
 from edgestep.distill.data.tokenizing import sha256_of_tokenizer
-from edgestep.distill.evaluation.folders import Parts, read_parts
 from edgestep.distill.evaluation.ways import one_step_way, steps_way
+from edgestep.distill.folders import Parts, read_parts
 from edgestep.distill.train import estimate_training, train
 from edgestep.distill.workers import Workers
 from tests.distill.toys import CPU, DMD, GAN, clone, write_rows

@@ -8,7 +8,7 @@ from edgestep.distill.config import Config
 from edgestep.distill.data.about import DataInfo
 from edgestep.distill.data.shard_files import Block
 from edgestep.distill.data.shards import write_shards
-from edgestep.distill.evaluation.folders import Parts
+from edgestep.distill.folders import Parts
 
 CPU = torch.device("cpu")
 COUNT = 20

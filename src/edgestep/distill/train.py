@@ -17,9 +17,9 @@ from edgestep.distill.data.latent_data import LatentData, check_data
 from edgestep.distill.data.open_data import open_data
 from edgestep.distill.data.tokenizing import sha256_of_tokenizer
 from edgestep.distill.estimate import Estimate, estimate
-from edgestep.distill.evaluation.folders import Parts, read_parts
 from edgestep.distill.evaluation.grid import draw_columns, save_grid
 from edgestep.distill.evaluation.ways import one_step_way
+from edgestep.distill.folders import Parts, decoded, read_parts
 from edgestep.distill.matching import Matching
 from edgestep.distill.pairs import Pairs
 from edgestep.distill.run import Look, distill
@@ -50,7 +50,7 @@ def train(
     _check_rows(rows, parts)
     _keep_config(work, config, workers)
     watch = look or grid_look(work, parts, rows, config)
-    student = distill(work, parts.teacher, rows, config, workers, watch, partial(_decoded, parts.vae))
+    student = distill(work, parts.teacher, rows, config, workers, watch, partial(decoded, parts.vae))
     if workers.is_main:
         save_student(out, parts, student.unet, config)
         tell(f"written: {out}")
@@ -154,11 +154,6 @@ def _check_rows(rows: LatentData, parts: Parts) -> None:
         tokenizer_sha256=sha256_of_tokenizer(teacher.tokenizer),
         latent_scale=parts.vae.config.scaling_factor,
     )
-
-
-def _decoded(vae: Any, latents: torch.Tensor) -> torch.Tensor:
-    """Return pictures [B, 3, H, W] of latents, with a gradient where the latents have one."""
-    return vae.decode(latents / vae.config.scaling_factor + (vae.config.shift_factor or 0.0)).sample.float()
 
 
 CARD = """---

@@ -14,22 +14,13 @@ from edgestep.artifact import BadInput
 from edgestep.distill import loop
 from edgestep.distill.config import Config
 from edgestep.distill.emoji.pictures import MORE_FILE
-from edgestep.distill.emoji.recipe import EmojiRecipe
 from edgestep.distill.emoji.stages import distill_emoji
 from edgestep.distill.evaluation.sizes import Sizes
 from edgestep.distill.workers import Workers
+from tests.distill.evaluation.toys import CONCEPTS, TINY
 
-CONCEPTS = ["red heart", "blue square", "green leaf", "grey rock", "pink pig", "black cat"]
-MINI = EmojiRecipe(
-    picture_size=32,
-    canvas_size=48,
-    latent_size=4,
-    autoencoder_channels=(8, 8, 16, 16),
-    unet_channels=(16, 32, 32),
-    text_width=32,
-    text_layers=1,
-    attention_heads=2,
-    vocabulary=560,
+MINI = dataclasses.replace(
+    TINY,
     autoencoder_steps=3,
     autoencoder_batch=4,
     variants=2,

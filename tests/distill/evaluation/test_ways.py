@@ -11,10 +11,11 @@ from diffusers import DDIMScheduler, StableDiffusionPipeline
 from edgestep.artifact import BadInput
 from edgestep.distill.evaluation import timing
 from edgestep.distill.evaluation.drawing import draw_latents, judge_latents
-from edgestep.distill.evaluation.folders import checkpoint_way, read_parts, teacher_ways
+from edgestep.distill.evaluation.folders import checkpoint_way, teacher_ways
 from edgestep.distill.evaluation.prompts import noise_of, permuted, prompts_of
 from edgestep.distill.evaluation.timing import time_ways
 from edgestep.distill.evaluation.ways import check_ways, later_noise, one_step_way, steps_way, teacher_way
+from edgestep.distill.folders import read_parts
 from tests.distill.evaluation.toys import CONCEPTS, new_judge, new_parts, save_folder
 
 PROMPTS = ["noto red heart", "blue square"]

@@ -37,13 +37,11 @@ class Watch:
     vae: AutoencoderKL
     judge: PictureClassifier
     sizes: Sizes
+    conditioning_t: int = 999
 
-    def __call__(self, stage: str, unet: Any, done: int, conditioning_t: int = 999) -> None:
-        """Draw, judge and write down, in one step at `conditioning_t`."""
-        self.row(stage, done, one_step_way(stage, self.parts, unet, self.vae, conditioning_t))
-
-    def row(self, stage: str, done: int, way: Way) -> None:
-        """Measure any way to draw."""
+    def __call__(self, stage: str, unet: Any, done: int) -> None:
+        """Draw in one step at `conditioning_t`, judge, write down."""
+        way = one_step_way(stage, self.parts, unet, self.vae, self.conditioning_t)
         sizes, wordings = self.sizes, wordings_of(self.work, self.judge.config.concepts)
         prompts = wordings.training.pick(sizes.pictures, sizes.seed + 1)
         noise = noise_of(len(prompts), way.latent_shape, sizes.seed + 5)

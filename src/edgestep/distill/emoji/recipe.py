@@ -59,20 +59,6 @@ class EmojiRecipe:
     )
 
 
-CPU = EmojiRecipe(
-    autoencoder_steps=2200,
-    autoencoder_batch=32,
-    judge_steps=1500,
-    judge_batch=128,
-    variants=6,
-    teacher_steps=4200,
-    teacher_batch=64,
-    teacher_average=0.998,
-    student=Config(guidance=2.5, pairs=2560, pair_steps=20),
-)
-"""What two CPU cores do in two hours."""
-
-
 def recipe_from_json(path: Path) -> EmojiRecipe:
     """Read a recipe: the fields of `EmojiRecipe` that differ from its defaults, `student` likewise."""
     try:

@@ -26,14 +26,16 @@ from edgestep.distill.emoji.recipe import EmojiRecipe, recipe_json
 from edgestep.distill.emoji.rows import write_rows
 from edgestep.distill.emoji.teacher import train_teacher
 from edgestep.distill.emoji.tokenizer import train_tokenizer
+from edgestep.distill.evaluation.bars import Names, bars_of, bars_table
 from edgestep.distill.evaluation.classifier import PictureClassifier
 from edgestep.distill.evaluation.command import sized
 from edgestep.distill.evaluation.evaluate import Evaluation, evaluate
-from edgestep.distill.evaluation.folders import Parts, teacher_ways
+from edgestep.distill.evaluation.folders import teacher_ways
 from edgestep.distill.evaluation.judge_card import make_judge
 from edgestep.distill.evaluation.sizes import Sizes
-from edgestep.distill.evaluation.ways import one_step_way
+from edgestep.distill.evaluation.ways import one_step_way, teacher_name
 from edgestep.distill.evaluation.wordings import wordings_of
+from edgestep.distill.folders import Parts
 from edgestep.distill.run import Look, Student, distill
 from edgestep.distill.teacher import Teacher
 from edgestep.distill.workers import Workers
@@ -74,11 +76,11 @@ def distill_emoji(
     if "student" not in wanted:
         return
     judge = make_judge(work, recipe, workers)
-    watch = Watch(work, work / "curves", teacher, vae, judge, Sizes(pictures=512, diversity_prompts=16))
+    few = Sizes(pictures=512, diversity_prompts=16)
+    watch = Watch(work, work / "curves", teacher, vae, judge, few, recipe.student.conditioning_t)
     student = make_student(work, teacher, latents, captions, recipe, workers, watch)
     if out is not None and workers.is_main:
         evaluation = evaluate_emoji(work, Parts(teacher, vae), student, judge, recipe, tell)
-        tell(evaluation.table)
         save_emoji(work, out, Parts(teacher, vae), student.unet, evaluation.table)
 
 
@@ -121,15 +123,19 @@ def evaluate_emoji(
     work: Path, parts: Parts, student: Student, judge: PictureClassifier, recipe: EmojiRecipe, tell: Tell
 ) -> Evaluation:
     """Measure the teacher at 50, 25 and 1 steps and both students, into `work`/evaluation."""
-    config = recipe.student
+    config, names = recipe.student, Names(teacher=teacher_name(recipe.teacher_nfe_steps))
     ways = teacher_ways(parts, config.guidance, (recipe.teacher_nfe_steps, recipe.teacher_nfe_steps // 2, 1))
-    unets = {"regression only": student.regression, "student": student.unet}
+    unets = {names.regression: student.regression, names.student: student.unet}
     for name, unet in unets.items():
         if unet is not None:
-            ways.append(one_step_way(f"{name}, 1 step", parts.teacher, unet, parts.vae, config.conditioning_t))
+            ways.append(one_step_way(name, parts.teacher, unet, parts.vae, config.conditioning_t))
     sizes = sized(Sizes(), parts.teacher.device)
     wordings = wordings_of(work, judge.config.concepts)
-    return evaluate(ways, ways[0].name, work, wordings, judge, work / "evaluation", sizes, tell)
+    evaluation = evaluate(ways, names.teacher, work, wordings, judge, work / "evaluation", sizes, tell)
+    tell(evaluation.table)
+    if student.regression is not None:
+        tell(bars_table(bars_of(evaluation.rows, names)))
+    return evaluation
 
 
 def save_emoji(work: Path, out: Path, parts: Parts, student: Any, table: str) -> None:

@@ -13,7 +13,7 @@ class Names:
 
     teacher: str = "teacher, 50 steps"
     teacher_one: str = "teacher, 1 step"
-    regression: str = "regression, 1 step"
+    regression: str = "regression only, 1 step"
     student: str = "student, 1 step"
 
 

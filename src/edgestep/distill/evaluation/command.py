@@ -10,13 +10,14 @@ from edgestep.artifact import BadInput
 from edgestep.distill.evaluation.classifier import bundled_classifier, load_classifier
 from edgestep.distill.evaluation.clip_score import ClipScore
 from edgestep.distill.evaluation.evaluate import evaluate
-from edgestep.distill.evaluation.folders import checkpoint_way, read_parts, teacher_ways
+from edgestep.distill.evaluation.folders import checkpoint_way, teacher_ways
 from edgestep.distill.evaluation.inception import InceptionFid
 from edgestep.distill.evaluation.large import evaluate_large, large_table
 from edgestep.distill.evaluation.real_pictures import captions_of, is_work_folder
 from edgestep.distill.evaluation.sizes import Sizes
 from edgestep.distill.evaluation.ways import Way
 from edgestep.distill.evaluation.wordings import wordings_of
+from edgestep.distill.folders import read_parts
 
 CUDA_BATCH = 512
 

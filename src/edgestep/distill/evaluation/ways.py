@@ -12,6 +12,7 @@ import torch
 
 from edgestep.artifact import BadInput
 from edgestep.distill.diffusion import sample_ddim
+from edgestep.distill.folders import decoded
 from edgestep.distill.generator import Predict, generator_of, steps_generator
 from edgestep.distill.teacher import Teacher
 
@@ -90,10 +91,9 @@ def _way(name: str, nfe: int, parts: Teacher, unet: Any, vae: Any, latents: Call
     size = unet.config.sample_size
     height, width = (size, size) if isinstance(size, int) else size
     shape = (unet.config.in_channels, height, width)
-    scale, shift = vae.config.scaling_factor, vae.config.shift_factor or 0.0
 
     def decode(x0: torch.Tensor) -> torch.Tensor:
-        return vae.decode(x0 / scale + shift).sample.float().clamp(-1, 1)
+        return decoded(vae, x0).clamp(-1, 1)
 
     def embeds(prompts: list[str]) -> torch.Tensor:
         return parts.embeds(parts.ids(prompts))
