@@ -7,7 +7,7 @@ import pytest
 
 from edgestep.artifact import BadInput
 from edgestep.quantize.bits import solve_bits
-from edgestep.quantize.coreml_sensitivity import Choice, Sensitivity
+from edgestep.quantize.coreml.sensitivity import Choice, Sensitivity
 
 
 def layers(count: int, seed: int) -> list[Sensitivity]:

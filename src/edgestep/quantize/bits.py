@@ -7,7 +7,7 @@ the price is the lowest that keeps within the budget (Lagrange); what is left of
 from collections.abc import Mapping, Sequence
 
 from edgestep.artifact import BadInput
-from edgestep.quantize.coreml_sensitivity import Choice, Sensitivity
+from edgestep.quantize.coreml.sensitivity import Choice, Sensitivity
 
 HALVINGS = 200
 

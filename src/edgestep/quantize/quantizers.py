@@ -6,20 +6,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgestep.quantize.coreml_mixed import MEAN_BITS, plan_mixed, quantize_coreml_mixed
-from edgestep.quantize.coreml_w8a8 import quantize_coreml_w8a8
-from edgestep.quantize.coreml_weight_only import (
+from edgestep.quantize.coreml.evaluated import Evaluate
+from edgestep.quantize.coreml.mixed import MEAN_BITS, plan_mixed, quantize_coreml_mixed
+from edgestep.quantize.coreml.w8a8 import quantize_coreml_w8a8
+from edgestep.quantize.coreml.weight_only import (
     check_coreml_parent,
     coreml_layers,
     coreml_weight_files,
     quantize_coreml_weights,
 )
-from edgestep.quantize.coreml_weights import fits
-from edgestep.quantize.evaluated import Evaluate
+from edgestep.quantize.coreml.weights import fits
 from edgestep.quantize.floats import Quantized, StaysFloat, module_path
 from edgestep.quantize.keep_fp32 import dotted_fits
-from edgestep.quantize.onnx_w8a8 import onnx_layers, onnx_weight_files, quantize_onnx_w8a8
-from edgestep.quantize.openvino_w8a8 import openvino_layers, openvino_weight_files, quantize_openvino_w8a8
+from edgestep.quantize.onnx.w8a8 import onnx_layers, onnx_weight_files, quantize_onnx_w8a8
+from edgestep.quantize.openvino.w8a8 import openvino_layers, openvino_weight_files, quantize_openvino_w8a8
 
 
 @dataclass(frozen=True)

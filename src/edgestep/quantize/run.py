@@ -25,9 +25,9 @@ from edgestep.artifact import (
 from edgestep.card_gates import CARD
 from edgestep.quantize.calibration import Feeds, calibration_sha256, check_feeds
 from edgestep.quantize.card import card_from_parent
-from edgestep.quantize.coreml_mixed import MEAN_BITS
-from edgestep.quantize.coreml_pieces import feeds_of_next, inputs_of
-from edgestep.quantize.evaluated import Feed
+from edgestep.quantize.coreml.evaluated import Feed
+from edgestep.quantize.coreml.mixed import MEAN_BITS
+from edgestep.quantize.coreml.pieces import feeds_of_next, inputs_of
 from edgestep.quantize.floats import StaysFloat
 from edgestep.quantize.keep_fp32 import check_known, rows_from_names
 from edgestep.quantize.quantizers import QUANTIZERS, Options, Quantizer

@@ -11,7 +11,7 @@ from edgestep.runtimes.mil_evaluator import MilEvaluator
 
 
 class EvaluatedPackage:
-    """A loaded .mlpackage in float32: see `edgestep.quantize.evaluated.Evaluated`."""
+    """A loaded .mlpackage in float32: see `edgestep.quantize.coreml.evaluated.Evaluated`."""
 
     def __init__(self, session: MilEvaluator) -> None:
         self._session = session

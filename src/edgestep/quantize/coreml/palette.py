@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from edgestep.quantize.kmeans import table_from_values
+from edgestep.quantize.coreml.kmeans import table_from_values
 
 
 def palettized(values: np.ndarray, bits: int, *, axis: int = 0, group: int = 0) -> np.ndarray:

@@ -11,7 +11,7 @@ import pytest
 from edgestep.artifact import BadInput, files_in, read_artifact, write_manifest
 from edgestep.export.coreml.chunks import chunk_package
 from edgestep.mlpackage.layout import WEIGHTS
-from edgestep.quantize.coreml_pieces import feeds_of_next, inputs_of
+from edgestep.quantize.coreml.pieces import feeds_of_next, inputs_of
 from edgestep.quantize.quantizers import Options
 from edgestep.quantize.run import quantize, quantize_key
 from edgestep.quantize.schemes import SCHEMES

@@ -11,13 +11,13 @@ import pytest
 
 from edgestep.artifact import BadInput
 from edgestep.mlpackage.layout import WEIGHTS
-from edgestep.quantize.coreml_mixed import plan_mixed, quantize_coreml_mixed
-from edgestep.quantize.coreml_sensitivity import MEASURED, SAMPLES, evenly, measure_sensitivity
-from edgestep.quantize.coreml_weight_only import quantize_coreml_weights
-from edgestep.quantize.evaluated import decibels, noise
+from edgestep.quantize.coreml.evaluated import decibels, noise
+from edgestep.quantize.coreml.mixed import plan_mixed, quantize_coreml_mixed
+from edgestep.quantize.coreml.sensitivity import MEASURED, SAMPLES, evenly, measure_sensitivity
+from edgestep.quantize.coreml.weight_only import quantize_coreml_weights
 from edgestep.quantize.floats import WEIGHTS_STAY_FLOAT, Quantized
 from edgestep.ship.coreml_evaluation import evaluate
-from tests.quantize.coreml_models import FLOAT, LAYERS, NAMELESS, samples, save_small_unet, weights_in
+from tests.quantize.coreml.models import FLOAT, LAYERS, NAMELESS, samples, save_small_unet, weights_in
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_measures_what_each_layer_alone_does(parent: Path, tmp_path: Path):
 
 
 def _only(kept: str) -> dict:
-    from edgestep.quantize.coreml_weights import module_of
+    from edgestep.quantize.coreml.weights import module_of
     from edgestep.quantize.keep_fp32 import rows_from_names
 
     names = {module_of(name) for name in (*LAYERS, *FLOAT) if name != kept}

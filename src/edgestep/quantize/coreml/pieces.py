@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgestep.quantize.coreml_package import read_spec
-from edgestep.quantize.evaluated import Evaluate, Feed, required
+from edgestep.quantize.coreml.evaluated import Evaluate, Feed, required
+from edgestep.quantize.coreml.package import read_spec
 
 
 def feeds_of_next(

@@ -13,19 +13,19 @@ import pytest
 
 from edgestep.artifact import BadInput
 from edgestep.mlpackage.layout import MODEL, WEIGHTS
-from edgestep.quantize.coreml_package import open_package, read_spec
-from edgestep.quantize.coreml_weight_only import (
+from edgestep.quantize.coreml.package import open_package, read_spec
+from edgestep.quantize.coreml.weight_only import (
     check_coreml_parent,
     coreml_layers,
     divisor,
     quantize_coreml_weights,
 )
-from edgestep.quantize.coreml_weights import fits, module_of, shown_module
+from edgestep.quantize.coreml.weights import fits, module_of, shown_module
 from edgestep.quantize.floats import WEIGHTS_STAY_FLOAT
 from edgestep.quantize.keep_fp32 import check_known, rows_from_names
 from edgestep.ship.coreml_evaluation import evaluate
 from tests.quantize.conftest import sqnr
-from tests.quantize.coreml_models import (
+from tests.quantize.coreml.models import (
     CHANNELS,
     FLOAT,
     LAYERS,
@@ -131,7 +131,7 @@ def test_same_package_same_bytes(parents, made, tmp_path: Path, scheme: str):
 def test_another_process_writes_the_same_bytes(parents, made, tmp_path: Path):
     """Protobuf orders what is named by a hash that is another one in each process, unless told not to."""
     code = (
-        "import sys; from pathlib import Path; from edgestep.quantize.coreml_weight_only import *; "
+        "import sys; from pathlib import Path; from edgestep.quantize.coreml.weight_only import *; "
         "quantize_coreml_weights(Path(sys.argv[1]), Path(sys.argv[2]), scheme='p4')"
     )
     again = tmp_path / "again.mlpackage"

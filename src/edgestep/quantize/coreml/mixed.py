@@ -13,11 +13,11 @@ import numpy as np
 
 from edgestep.mlpackage.layout import WEIGHTS
 from edgestep.quantize.bits import solve_bits
-from edgestep.quantize.coreml_package import open_package, opset_of, read_spec, save_package
-from edgestep.quantize.coreml_sensitivity import SAMPLES, WIDTHS, Sensitivity, evenly, measure_sensitivity, tried
-from edgestep.quantize.coreml_weight_only import with_palettes, without_declined
-from edgestep.quantize.coreml_weights import Weight, parted, weights_of
-from edgestep.quantize.evaluated import Evaluate, Feed, decibels, noise, required
+from edgestep.quantize.coreml.evaluated import Evaluate, Feed, decibels, noise, required
+from edgestep.quantize.coreml.package import open_package, opset_of, read_spec, save_package
+from edgestep.quantize.coreml.sensitivity import SAMPLES, WIDTHS, Sensitivity, evenly, measure_sensitivity, tried
+from edgestep.quantize.coreml.weight_only import with_palettes, without_declined
+from edgestep.quantize.coreml.weights import Weight, parted, weights_of
 from edgestep.quantize.floats import WEIGHTS_STAY_FLOAT, Quantized, StaysFloat
 
 MEAN_BITS = 4.0

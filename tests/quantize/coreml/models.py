@@ -8,8 +8,8 @@ from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import Function, Program, types
 
 from edgestep.mlpackage.layout import WEIGHTS
-from edgestep.quantize.coreml_package import read_spec
-from edgestep.quantize.coreml_weights import Weight, weights_of
+from edgestep.quantize.coreml.package import read_spec
+from edgestep.quantize.coreml.weights import Weight, weights_of
 
 CHANNELS, WIDTH, SIDE = 4, 48, 8
 LAYERS = ("p_unet_mid_block_resnets_0_conv1_weight", "p_unet_ff_net_0_proj_weight", "p_unet_ff_net_2_weight")

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from edgestep.quantize.kmeans import nearest, table_from_values
-from edgestep.quantize.palette import palette_bytes, palettized
+from edgestep.quantize.coreml.kmeans import nearest, table_from_values
+from edgestep.quantize.coreml.palette import palette_bytes, palettized
 
 
 def optimum(values: np.ndarray, places: int) -> float:

@@ -13,11 +13,11 @@ import numpy as np
 
 from edgestep.mlpackage.layout import WEIGHTS
 from edgestep.mlpackage.tools import import_coremltools, silenced
-from edgestep.quantize.activation_ranges import Range, ranges_from_feeds
-from edgestep.quantize.coreml_package import IOS17, open_package, save_package
-from edgestep.quantize.coreml_weight_only import with_linear_weights, without_declined
-from edgestep.quantize.coreml_weights import Weight, parted, weights_of
-from edgestep.quantize.evaluated import Evaluate, Feed, required
+from edgestep.quantize.coreml.activation_ranges import Range, ranges_from_feeds
+from edgestep.quantize.coreml.evaluated import Evaluate, Feed, required
+from edgestep.quantize.coreml.package import IOS17, open_package, save_package
+from edgestep.quantize.coreml.weight_only import with_linear_weights, without_declined
+from edgestep.quantize.coreml.weights import Weight, parted, weights_of
 from edgestep.quantize.floats import STAYS_FLOAT, Quantized, StaysFloat
 
 LAYERS = ("conv", "conv_transpose", "linear")

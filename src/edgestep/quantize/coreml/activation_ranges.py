@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgestep.artifact import BadInput
-from edgestep.quantize.evaluated import Evaluated, Feed
+from edgestep.quantize.coreml.evaluated import Evaluated, Feed
 
 BATCH_VALUES = 1 << 27
 """Numbers that are held at once: 512 MiB of float32."""

@@ -9,10 +9,10 @@ import torch
 
 from edgestep.artifact import BadInput
 from edgestep.mlpackage.layout import WEIGHTS
-from edgestep.quantize.coreml_w8a8 import quantize_coreml_w8a8
+from edgestep.quantize.coreml.w8a8 import quantize_coreml_w8a8
 from edgestep.ship.coreml_evaluation import evaluate
 from tests.quantize.conftest import sqnr
-from tests.quantize.coreml_models import FLOAT, LAYERS, decompressed, operations, samples, save_small_unet
+from tests.quantize.coreml.models import FLOAT, LAYERS, decompressed, operations, samples, save_small_unet
 
 OUTPUT_DB = 28.0
 """Measured: 31.7 dB at worst."""

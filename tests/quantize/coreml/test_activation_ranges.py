@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from edgestep.artifact import BadInput
-from edgestep.quantize.activation_ranges import Range, ranges_from_feeds
-from edgestep.quantize.coreml_w8a8 import scale_and_zero
+from edgestep.quantize.coreml.activation_ranges import Range, ranges_from_feeds
+from edgestep.quantize.coreml.w8a8 import scale_and_zero
 
 
 class Given:

@@ -9,7 +9,7 @@ from onnx import numpy_helper
 
 from edgestep.artifact import BadInput
 from edgestep.quantize.floats import layers_named
-from edgestep.quantize.onnx_w8a8 import OPERATIONS, onnx_weight_files
+from edgestep.quantize.onnx.w8a8 import OPERATIONS, onnx_weight_files
 from tests.runtimes.handmade import save_outside_weights
 
 FILES = {

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edgestep.quantize.coreml_weight_only import group_of, output_axis
-from edgestep.quantize.coreml_weights import Weight
-from edgestep.quantize.evaluated import Evaluated, Feed, noise
-from edgestep.quantize.palette import palette_bytes, palettized
+from edgestep.quantize.coreml.evaluated import Evaluated, Feed, noise
+from edgestep.quantize.coreml.palette import palette_bytes, palettized
+from edgestep.quantize.coreml.weight_only import group_of, output_axis
+from edgestep.quantize.coreml.weights import Weight
 
 WIDTHS = (2, 4, 6, 8)
 MEASURED = (2, 4)

@@ -15,10 +15,10 @@ import numpy as np
 from edgestep.artifact import BadInput
 from edgestep.mlpackage.layout import WEIGHTS
 from edgestep.mlpackage.tools import import_coremltools, silenced
-from edgestep.quantize.coreml_package import IOS18, open_package, opset_of, read_spec, save_package
-from edgestep.quantize.coreml_weights import Weight, parted, shown_module, weights_of
+from edgestep.quantize.coreml.kmeans import table_from_values
+from edgestep.quantize.coreml.package import IOS18, open_package, opset_of, read_spec, save_package
+from edgestep.quantize.coreml.weights import Weight, parted, shown_module, weights_of
 from edgestep.quantize.floats import WEIGHTS_STAY_FLOAT, Quantized, StaysFloat
-from edgestep.quantize.kmeans import table_from_values
 
 BLOCK, GROUP = 32, 16
 """Inputs that share a scale of w4, and output channels that share a table of p4 and p2; less where it must divide."""
