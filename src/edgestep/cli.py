@@ -289,6 +289,9 @@ def parity(
         int | None, typer.Option(min=1, help="Cases in all: more than the bundle's are drawn by PyTorch.")
     ] = None,
     checkpoint: Annotated[str | None, typer.Option(help="What more cases are drawn from: the bundle's own.")] = None,
+    control: Annotated[
+        Path | None, typer.Option(help="The naive counterpart, of 'quantize --scheme naive_w8a8': measured beside it.")
+    ] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds for loading, and for each case.")] = 900.0,
     keep_golden: Annotated[
         bool, typer.Option("--keep-golden", help="Keep the reference's first 4 cases in the artifact, for a device.")
@@ -299,6 +302,7 @@ def parity(
 ) -> int:
     """Draw the reference's cases with an artifact and gate it. Exit status 1 if it does not pass."""
     from edgestep.harness.parity.check import check_parity
+    from edgestep.harness.parity.control import control_of
     from edgestep.harness.parity.golden import keep_golden as keep_golden_in
     from edgestep.harness.parity.golden import read_golden
     from edgestep.harness.reference.bundle import read_reference
@@ -315,11 +319,14 @@ def parity(
         keep_golden_in(artifact, bundle)
     bundle = _with_cases(bundle, cases, checkpoint, tell)
     result = check_parity(artifact, bundle, runtime=runtime, overrides=gate or (), timeout_s=timeout, tell=tell)
-    rows = [_row(artifact, parity=result)]
+    beside = None if control is None else control_of(control, bundle, runtime=runtime, timeout_s=timeout, tell=tell)
+    rows = [_row(artifact, parity=result, control=beside)]
     _write_results(json_file, rows)
     prompts = {case.name: case.prompt for case in bundle.cases}
     write_for_ci(_results(rows), junit=junit, markdown=markdown, prompts=prompts)
     print(text_from_parity(result))
+    if beside is not None:
+        print(f"\nThe naive counterpart, {beside.name}:\n{text_from_parity(beside.parity)}")
     return 0 if result.verdict == PASSED or (result.approximation and result.verdict != FAILED) else 1
 
 

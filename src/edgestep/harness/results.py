@@ -139,10 +139,24 @@ class LatencyResult:
 
 
 @dataclass(frozen=True)
+class Control:
+    """What no care gives: the naive counterpart of a quantized artifact, measured as the artifact is.
+
+    It has 8 bits for weights and activations, one range per tensor from least to greatest, and nothing stays float.
+    """
+
+    name: str
+    scheme: str
+    bytes: int
+    parity: ParityResult
+
+
+@dataclass(frozen=True)
 class ArtifactResult:
     """One artifact of the report. `pictures` are PNG paths relative to the report, one per case, in order of cases.
 
-    `folder` is relative to the report too. `parity` and `latency` are None where they were not asked for.
+    `folder` is relative to the report too. `parity`, `latency` and `control` are None where they were not asked for;
+    `control` is None too where the artifact is not quantized.
     """
 
     name: str
@@ -155,6 +169,7 @@ class ArtifactResult:
     latency: LatencyResult | None = None
     folder: str = ""
     pictures: tuple[str, ...] = ()
+    control: Control | None = None
 
 
 def result_from_artifact(artifact: Artifact, **more: Any) -> ArtifactResult:

@@ -7,10 +7,16 @@ from pathlib import Path
 from edgestep.quantize.schemes import SCHEMES
 from edgestep.targets import Target
 
+CONTROL = "naive_w8a8"
+"""The scheme of what every quantized artifact is held against in the report."""
+
 
 @dataclass(frozen=True)
 class Job:
-    """One artifact to make. `parent` is the name of the job it is quantized from; `shown` whether it is reported."""
+    """One artifact to make. `parent` is the name of the job it is quantized from; `shown` whether it is reported.
+
+    `control` is the name of the job of its naive counterpart, "" where there is none.
+    """
 
     name: str
     target: Target
@@ -18,6 +24,7 @@ class Job:
     layout: str
     parent: str = ""
     shown: bool = True
+    control: str = ""
 
     def folder(self, out: Path) -> Path:
         """Return where it stands: artifacts/ for what was asked for, intermediate/ for what is only built upon."""
@@ -38,6 +45,8 @@ def jobs_from_targets(checkpoint_name: str, targets: Sequence[Target]) -> list[J
                     parent = parent_scheme(job.scheme, target)
                     jobs[job.parent] = Job(job.parent, target, parent, layout, shown=parent in target.schemes)
                 jobs.setdefault(job.name, job)
+                if job.control and job.control not in jobs:
+                    jobs[job.control] = Job(job.control, target, CONTROL, layout, job.parent, shown=False)
     return list(jobs.values())
 
 
@@ -46,7 +55,8 @@ def _job(checkpoint_name: str, target: Target, scheme: str, layout: str) -> Job:
     suffix = "" if layout == "split" else f"-{layout}"
     head = f"{checkpoint_name}-{target.name if target.options else target.format}"
     parent = f"{head}-{parent_scheme(scheme, target)}{suffix}" if scheme in SCHEMES else ""
-    return Job(f"{head}-{scheme}{suffix}", target, scheme, layout, parent)
+    control = f"{head}-{CONTROL}{suffix}" if parent and target.format in SCHEMES[CONTROL].formats else ""
+    return Job(f"{head}-{scheme}{suffix}", target, scheme, layout, parent, control=control)
 
 
 def parent_scheme(scheme: str, target: Target) -> str:

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgestep import __version__
@@ -25,6 +25,7 @@ from edgestep.harness.results import (
     ArtifactResult,
     CasePicture,
     CheckpointSummary,
+    Control,
     LatencyResult,
     ParityResult,
     Results,
@@ -79,6 +80,13 @@ def ship(request: ShipRequest, tell: Tell) -> Results:
     made = _artifacts(request, jobs, checkpoint, calibration, stages, tell)
     shown = [job for job in jobs if job.shown]
     checked = {job.name: _parity(request, job, made[job.name], reference, stages, tell) for job in shown}
+    controls = {
+        job.name: Control(
+            job.name, job.scheme, made[job.name].bytes, _parity(request, job, made[job.name], reference, stages, tell)
+        )
+        for job in jobs
+        if job.name in {one.control for one in shown}
+    }
     for job in shown:  # after all are made: what is quantized takes its parent's card
         text = gates_from_parity(checked[job.name], reference.index.label)
         made[job.name] = record_gates(job.folder(request.out), text)
@@ -93,7 +101,12 @@ def ship(request: ShipRequest, tell: Tell) -> Results:
         contract=contract,
         checkpoint=_summary(request.name, checkpoint),
         artifacts=tuple(
-            _artifact_result(request.out, job, made[job.name], checked[job.name], speed.latency.get(job.name), names)
+            replace(
+                _artifact_result(
+                    request.out, job, made[job.name], checked[job.name], speed.latency.get(job.name), names
+                ),
+                control=controls.get(job.control),
+            )
             for job in shown
         ),
         baselines=speed.baselines,

@@ -99,7 +99,7 @@ def _latency(timing: Timing, job: Job, artifact: Artifact, stages: Stages, tell:
 def _ratios(
     timing: Timing, best: Job, jobs: Sequence[Job], made: Mapping[str, Artifact], stages: Stages, tell: Tell
 ) -> tuple[Ratio, ...]:
-    """Compare the best artifact with the teacher and PyTorch eager, and each w8a8 artifact with its parent."""
+    """Compare the best artifact with the teacher and PyTorch eager, and each quantized artifact with a float one."""
     threads = timing.threads
 
     def artifact(job: Job) -> TimedJob:
@@ -123,9 +123,16 @@ def _ratios(
         ratios.append(ratio(f"{best.name} against the {teacher.name}", best, teacher, "teacher", 5, (10, 1)))
     eager = eager_job(timing.source, threads=threads)
     ratios.append(ratio(f"{best.name} against {eager.name}", best, eager, "eager", 7, (10, 5)))
-    by_name = {job.name: job for job in jobs}
     for job in jobs:
-        if parent := by_name.get(job.parent):
-            name = f"{job.name} against {parent.name}"
-            ratios.append(ratio(name, job, artifact(parent), made[parent.name].key, 7, (10, 10)))
+        if whole := float_counterpart(job, jobs):
+            name = f"{job.name} against {whole.name}"
+            ratios.append(ratio(name, job, artifact(whole), made[whole.name].key, 7, (10, 10)))
     return tuple(ratios)
+
+
+def float_counterpart(job: Job, jobs: Sequence[Job]) -> Job | None:
+    """Return what a quantized job is compared with: its parent where that is timed, else a float one of its target."""
+    if not job.parent:
+        return None
+    alike = [one for one in jobs if not one.parent and (one.target, one.layout) == (job.target, job.layout)]
+    return next((one for one in jobs if one.name == job.parent), None) or next(iter(alike), None)

@@ -81,6 +81,13 @@ PALETTES: dict[str, str] = {"p8": "w8", **dict.fromkeys(("p6", "p4", "p2", "mixe
 """Schemes whose weights are indices into tables of 2^n numbers, or of several widths -> the row of `LIMITS`."""
 
 
+NAIVE = "naive_w8a8"
+"""The control of every quantization: measured against the limits of w8a8, which it is not expected to keep to."""
+
+NAMED: dict[str, str] = {**PALETTES, NAIVE: "w8 with activations"}
+"""Schemes whose names do not say how many bits there are -> the row of `LIMITS`."""
+
+
 def gates_for(scheme: str, k_e: float) -> tuple[Gate, ...]:
     """Return the gates of a scheme for a generator whose formula amplifies an error of F by `k_e`.
 
@@ -109,8 +116,8 @@ def row_of(scheme: str, k_e: float) -> str:
         return "fp16, amplified" if abs(k_e) >= AMPLIFYING_K_E else "fp16"
     if scheme == "fp32":
         return scheme
-    if scheme in PALETTES:
-        return PALETTES[scheme]
+    if scheme in NAMED:
+        return NAMED[scheme]
     weights, activations = _bits(scheme)
     if 4 <= weights <= 6:
         return "w4 to w6"

@@ -1,11 +1,15 @@
 """Results -> Markdown for a terminal or a CI job's summary: headline, what failed, one table row per artifact."""
 
 import re
+from collections.abc import Sequence
 
 from edgestep.harness.figures import interval_text, ratio_text
+from edgestep.harness.reporting.advice import advice_from_rows
+from edgestep.harness.reporting.controls import CONTROL_COLUMNS, CONTROL_TEXT, CONTROL_TITLE, controls_from_rows
 from edgestep.harness.reporting.summary import (
     COLUMNS,
     Complaint,
+    Row,
     best_speedup,
     complaints_from_rows,
     counts_text,
@@ -35,10 +39,22 @@ def markdown_from_results(results: Results) -> str:
     parts.append(_row(COLUMNS))
     parts.append("|" + "|".join("---:" if column in _NUMBERS else "---" for column in COLUMNS) + "|")
     parts += [_row(row.cells) for row in rows]
+    parts += ["", *(f"- {escape(line)}" for line in advice_from_rows(results, rows))]
+    parts += _controls(rows)
     labels = reference_labels(results)
     parts += ["", f"Compared with {escape('; '.join(labels))}."] if labels else []
     parts += ["", escape(evaluated)] if (evaluated := evaluated_text(rows)) else []
     return "\n".join(parts) + "\n"
+
+
+def _controls(rows: Sequence[Row]) -> list[str]:
+    """Return the lines of the table of naive counterparts, none where there is no quantized artifact."""
+    controls = controls_from_rows(rows)
+    if not controls:
+        return []
+    rule = "|" + "|".join("---" if column == "artifact" else "---:" for column in CONTROL_COLUMNS) + "|"
+    table = [_row(CONTROL_COLUMNS), rule, *(_row(control.cells) for control in controls)]
+    return ["", f"**{CONTROL_TITLE}.** {escape(CONTROL_TEXT)}", "", *table]
 
 
 def escape(text: str) -> str:

@@ -23,6 +23,8 @@ from edgestep.harness.figures import (
     time_text,
 )
 from edgestep.harness.parity.floor import floor_texts
+from edgestep.harness.reporting.advice import ADVICE_TITLE, advice_from_rows
+from edgestep.harness.reporting.controls import CONTROL_COLUMNS, CONTROL_TEXT, CONTROL_TITLE, controls_from_rows
 from edgestep.harness.reporting.picture_data import WIDEST, CaseView, Drawn, case_views
 from edgestep.harness.reporting.plots import (
     COMPONENT_NAMES,
@@ -97,6 +99,12 @@ def html_from_results(
         "command": command or command_for(results),
         **_headline(results, rows),
         **_table(results, rows),
+        "advice": advice_from_rows(results, rows),
+        "advice_title": ADVICE_TITLE,
+        "controls": controls_from_rows(rows),
+        "control_title": CONTROL_TITLE,
+        "control_text": CONTROL_TEXT,
+        "control_columns": CONTROL_COLUMNS,
         **_plots(results, rows),
         **_pictures(results, rows, folder),
         "reference_labels": reference_labels(results),
