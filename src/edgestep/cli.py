@@ -40,7 +40,10 @@ Runtime = Annotated[
         "artifact's own by default."
     ),
 ]
-Prompts = Annotated[Path | None, typer.Option(help="A text file, one prompt a line; a built-in list by default.")]
+Prompts = Annotated[
+    Path | None,
+    typer.Option(help="A text file, one prompt a line; the checkpoint's own or a built-in list by default."),
+]
 
 
 def main() -> None:
@@ -235,11 +238,11 @@ def quantize(
 
 
 def _calibration_feeds(artifact: Path, prompts: Path | None, tell: Any) -> Any:
-    from edgestep.harness.reference.prompts import PROMPTS
+    from edgestep.harness.reference.prompts import prompts_for
     from edgestep.ship.calibration import CALIBRATION_PROMPTS, calibration_from_prompts
 
     own = _lines(prompts)
-    calibration = calibration_from_prompts(own or PROMPTS, CALIBRATION_PROMPTS, strict=own is not None)
+    calibration = calibration_from_prompts(own or prompts_for(artifact), CALIBRATION_PROMPTS, strict=own is not None)
     tell(f"drawing {len(calibration.prompts)} prompts for calibration")
     return calibration.feeds(artifact)
 

@@ -3,13 +3,17 @@
 import hashlib
 import importlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgestep.artifact import read_artifact
 from edgestep.export.client_files import write_client_files, write_tokenizer
 from edgestep.export.recipe.contract import contract_from_checkpoint
+from edgestep.export.run import export
+from edgestep.export.source.checkpoint import open_checkpoint
 from tests.export.family_artifacts import FamilyArtifacts, family_artifacts
 from tests.families import FAMILIES
 
@@ -161,3 +165,23 @@ def test_every_scheduler_hands_x0_on(written, format: str, name: str):
     assert float(scheduler.init_noise_sigma) == 1
     after = scheduler.step(x0, scheduler.timesteps[0], z).prev_sample
     np.testing.assert_allclose(after, x0, rtol=1e-6, atol=1e-7)
+
+
+def test_the_checkpoint_s_prompts_go_along_and_are_what_quantize_calibrates_on(tiny: Path, tmp_path: Path):
+    from edgestep.cli import _calibration_feeds
+    from edgestep.quantize.calibration import calibration_sha256
+
+    checkpoint, lines = tmp_path / "own", "heart\nsun\ncat\n"
+    shutil.copytree(tiny, checkpoint)
+    (checkpoint / "prompts.txt").write_text(lines)
+    artifact = tmp_path / "artifact"
+    export(open_checkpoint(checkpoint), format="onnx", precision="fp32", layout="split", target="x86", out=artifact)
+    assert (artifact / "prompts.txt").read_text() == lines
+    assert "prompts.txt" in [file.path for file in read_artifact(artifact).files]
+    by_hand, others = tmp_path / "same.txt", tmp_path / "others.txt"
+    by_hand.write_text(lines)
+    others.write_text("dog\nmoon\nstar\n")
+    own, same, other = (
+        calibration_sha256(_calibration_feeds(artifact, path, lambda _: None)) for path in (None, by_hand, others)
+    )
+    assert own == same != other

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -32,7 +33,10 @@ from edgestep.export.recipe.contract import contract_from_checkpoint
 from edgestep.export.source.checkpoint import Checkpoint, sha256_with_vae
 from edgestep.export.written import Written
 
-REVISION = 8
+PROMPTS = "prompts.txt"
+"""A checkpoint's own prompts go along with its artifacts: `quantize` calibrates on what it is really asked for."""
+
+REVISION = 9
 """Part of every key: raise it when what export writes changes, so that artifacts made before are not reused."""
 
 
@@ -197,6 +201,8 @@ def _finished(folder: Path, artifact: Artifact, checkpoint: Checkpoint) -> Artif
         write_apple_files(folder, checkpoint)
     else:
         write_client_files(folder, checkpoint, artifact.format)
+    if (prompts := checkpoint.source.folder / PROMPTS).is_file():
+        shutil.copyfile(prompts, folder / PROMPTS)
     card = card_from_artifact(artifact, files_in(folder))
     (folder / "README.md").write_text(card)
     artifact = replace(artifact, files=files_in(folder))
