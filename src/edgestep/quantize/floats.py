@@ -48,17 +48,20 @@ def module_path(layer: str) -> str:
 class Quantized:
     """The layers of one graph: those that became smaller, and those that stayed float, with the reason.
 
-    `how`: in words, where a scheme does it in more than one way.
+    `how`: in words, where a scheme does it in more than one way. `warning`: what the user should know before it is used
+    elsewhere.
     """
 
     layers: tuple[str, ...]
     floats: Mapping[str, str]
     how: str = ""
+    warning: str = ""
 
     def notes(self, component: str) -> tuple[str, ...]:
         """Return lines for a manifest: how many layers became INT8, and which stayed float, by reason."""
         how = f": {self.how}" if self.how else ""
         lines = [f"{component}: {len(self.layers)} layers quantized, {len(self.floats)} stay float{how}"]
+        lines += [f"{component}: {self.warning}"] if self.warning else []
         for reason in dict.fromkeys(self.floats.values()):
             same = (
                 re.sub(r"\.\d+", ".*", module_path(layer) or layer)

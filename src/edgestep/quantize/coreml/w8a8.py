@@ -37,17 +37,44 @@ def quantize_coreml_w8a8(
     `feeds` are what this graph was fed in real drawings; all are used. Activations int8 per tensor, not
     symmetric, weights int8 per output channel.
     """
+    return _quantize(source, final, feeds, table, required(evaluate, "w8a8"))
+
+
+def quantize_coreml_naive(
+    source: Path,
+    final: Path,
+    feeds: Sequence[Feed],
+    table: Sequence[StaysFloat] = (),
+    *,
+    evaluate: Evaluate | None = None,
+) -> Quantized:
+    """Write the control of `quantize_coreml_w8a8`: a scale for each whole weight, no layer left out; `table` is not
+    looked at."""
+    del table
+    return _quantize(source, final, feeds, (), required(evaluate, "naive_w8a8"), per_channel=False)
+
+
+def _quantize(
+    source: Path,
+    final: Path,
+    feeds: Sequence[Feed],
+    table: Sequence[StaysFloat],
+    evaluate: Evaluate,
+    *,
+    per_channel: bool = True,
+) -> Quantized:
     model = open_package(source)
     spec = model.get_spec()
     weights = weights_of(spec, source / WEIGHTS)
     layers = parted(weights, table)
     chosen = [weight for weight in weights if weight.name in set(layers.layers)]
     read = layer_inputs(spec, chosen)
-    with required(evaluate, "w8a8")(source) as opened:
+    with evaluate(source) as opened:
         ranges = ranges_from_feeds(opened, _shapes(spec, set(read.values())), feeds)
-    made = with_linear_weights(with_pairs(model, read, ranges), chosen, bits=8)
+    made = with_linear_weights(with_pairs(model, read, ranges), chosen, bits=8, per_channel=per_channel)
     save_package(made, source, final)
-    how = f"int8 weights per channel, {len(ranges)} values int8 for {len(read)} of the layers"
+    each = "channel" if per_channel else "tensor"
+    how = f"int8 weights per {each}, {len(ranges)} values int8 for {len(read)} of the layers"
     return replace(without_declined(layers, made), how=how)
 
 

@@ -66,14 +66,14 @@ def check_coreml_parent(source: Path, scheme: str) -> None:
         )
 
 
-def with_linear_weights(model: Any, weights: Sequence[Weight], bits: int) -> Any:
-    """Return a new MLModel whose `weights` are integers with scales: 8 bits per channel, 4 bits per block."""
+def with_linear_weights(model: Any, weights: Sequence[Weight], bits: int, *, per_channel: bool = True) -> Any:
+    """Return a new MLModel whose `weights` are integers with scales: 8 bits per channel or tensor, 4 bits per block."""
     coreml = import_coremltools().optimize.coreml
     shared = {"mode": "linear_symmetric", "dtype": f"int{bits}", "weight_threshold": 1}
 
     def config(weight: Weight) -> Any:
         if bits == 8:
-            return coreml.OpLinearQuantizerConfig(**shared, granularity="per_channel")
+            return coreml.OpLinearQuantizerConfig(**shared, granularity="per_channel" if per_channel else "per_tensor")
         inputs = weight.values.shape[input_axis(weight)]
         return coreml.OpLinearQuantizerConfig(**shared, granularity="per_block", block_size=divisor(inputs, BLOCK))
 

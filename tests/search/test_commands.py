@@ -1,0 +1,82 @@
+"""The commands: what they write, that a second run does nothing again, and what they refuse."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from edgestep.artifact import BadInput
+from edgestep.search import mixed
+from edgestep.search_commands import MixedOptions, quantize_mixed, sensitivity
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> Path:
+    path = tmp_path / "prompts.txt"
+    path.write_text("red heart\ncat face\n")
+    return path
+
+
+def test_sensitivity_writes_table_plot_and_json_and_goes_on(float_artifact, prompts, tmp_path, capsys):
+    folder, out = float_artifact("onnx", "split"), tmp_path / "out"
+    sensitivity(folder, out, widths="w8,w4-32", cases=2, prompts=prompts, json_file=tmp_path / "s.json")
+    first = capsys.readouterr()
+    report = json.loads((out / "sensitivity.json").read_text())
+    assert report == json.loads((tmp_path / "s.json").read_text())
+    assert report["schema"] == {"name": "edgestep.sensitivity", "version": 1}
+    layers = [(row["layer"], row["width"]) for row in report["layers"]]
+    assert len(layers) == len(set(layers)) == len((out / "trials.jsonl").read_text().splitlines())
+    noises = {(row["layer"], row["width"]): row["figures"]["image_noise"] for row in report["layers"]}
+    worse = [noises[name, "w4-32"] > noises[name, "w8"] for name, width in noises if width == "w8"]
+    assert sum(worse) > 0.9 * len(worse)
+    floats = {row["layer"] for row in report["layers"] if row["stays_float"]}
+    assert floats and all("conv_in" in name or "conv_out" in name or "post_quant" in name for name in floats)
+    markdown = (out / "sensitivity.md").read_text()
+    assert all(f"`{name}`" in markdown for name, _ in layers)
+    svg = ElementTree.fromstring((out / "sensitivity.svg").read_text())
+    dots = [e for e in svg.iter() if e.tag.endswith("circle")]
+    assert len(dots) > len(layers)
+    worst = min(report["layers"], key=lambda row: row["figures"]["image_psnr_db"])
+    assert first.out.splitlines()[2].startswith(worst["layer"])
+
+    before = (out / "trials.jsonl").read_text()
+    sensitivity(folder, out, widths="w8,w4-32", cases=2, prompts=prompts)
+    again = capsys.readouterr()
+    assert (out / "trials.jsonl").read_text() == before
+    assert f"{len(layers)} of {len(layers)} trials are finished already" in again.err
+    assert again.out == first.out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"scheme": "w5"}, "one of w8a8, w8, w4"),
+        ({"widths": "w8,w9"}, "'w9'"),
+        ({"widths": ","}, "no width"),
+        ({"prompts": Path("nowhere.txt")}, "cannot be read"),
+    ],
+)
+def test_sensitivity_refuses(float_artifact, tmp_path, options, said):
+    with pytest.raises(BadInput, match=said):
+        sensitivity(float_artifact("onnx", "split"), tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (MixedOptions(), "no goal"),
+        (MixedOptions(budget_bytes=5, gate="image_psnr_db>=30"), "--budget-bytes and --gate"),
+        (MixedOptions(gate="nothing>=3"), "image PSNR"),
+        (MixedOptions(budget_bytes=1000), "or more"),
+        (MixedOptions(max_latency_ratio=-1.0), "more than 0"),
+    ],
+)
+def test_mixed_refuses(float_artifact, prompts, tmp_path, monkeypatch, options, said):
+    monkeypatch.setattr(mixed, "CASES", 2)
+    monkeypatch.setattr(mixed, "CALIBRATION", 2)
+    with pytest.raises(BadInput, match=said):
+        quantize_mixed(float_artifact("onnx", "split"), tmp_path / "out", replace(options, prompts=prompts))
+    assert not (tmp_path / "out").exists()
