@@ -21,7 +21,9 @@ from edgestep.artifact import Artifact, BadInput, check_writable, read_artifact,
 from edgestep.bisect_command import bisect
 from edgestep.ci_commands import Junit, Markdown, compare, schema, write_for_ci
 from edgestep.progress import teller
+from edgestep.prompt_file import calibration_prompts, lines_of
 from edgestep.run_command import run
+from edgestep.search_commands import MixedOptions, quantize_mixed, sensitivity
 from edgestep.source_options import sizes_from_options, takes_source
 from edgestep.targets import TARGETS, Target
 
@@ -118,7 +120,7 @@ def ship(
         targets=tuple(target),
         out=out,
         cases=cases,
-        prompts=_lines(prompts),
+        prompts=lines_of(prompts),
         device=_device(device),
         threads=threads,
     )
@@ -209,16 +211,42 @@ def export(
 def quantize(
     artifact: ArtifactFolder,
     out: Out,
-    scheme: Annotated[str, typer.Option(help="w8a8; Core ML also w8, w4, p8, p6, p4, p2 and mixed.")] = "w8a8",
+    scheme: Annotated[
+        str,
+        typer.Option(help="w8a8, a16w8, w8, w4 or mixed; Core ML also p8, p6, p4, p2. What for: docs/quantization.md."),
+    ] = "w8a8",
     prompts: Prompts = None,
     keep_fp32: Annotated[
         Path | None, typer.Option(help="A JSON list of modules that stay float, such as 'edgestep bisect' writes.")
     ] = None,
-    mean_bits: Annotated[float, typer.Option(min=2, max=8, help="Of mixed: bits a weight on average, at most.")] = 4.0,
+    range_rule: Annotated[
+        str, typer.Option("--range", help="Of static ONNX schemes: minmax, percentile, entropy or mse.")
+    ] = "minmax",
+    types: Annotated[
+        str | None, typer.Option(help="Of w8a8 of ONNX: u8s7, u8u8, u8s8 or s8s8; the target's own by default.")
+    ] = None,
+    block_size: Annotated[int, typer.Option(help="Of w4 of ONNX and OpenVINO: 32, 64 or 128 share a scale.")] = 64,
+    mean_bits: Annotated[
+        float, typer.Option(min=2, max=8, help="Of mixed of Core ML: bits a weight on average, at most.")
+    ] = 4.0,
+    budget_bytes: Annotated[int | None, typer.Option(min=1, help="Of mixed: bytes of the graphs at most.")] = None,
+    budget_fraction: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Of mixed: the same, over the float graphs' bytes.")
+    ] = None,
+    max_latency_ratio: Annotated[
+        float | None, typer.Option(min=0.0, help="Of mixed: time over the float artifact's, at most.")
+    ] = None,
+    gate: Annotated[
+        str | None, typer.Option(help="Of mixed: the smallest that keeps to it, such as 'image PSNR>=30'.")
+    ] = None,
+    ray: Annotated[
+        str | None, typer.Option(help="Of mixed: trials on a Ray cluster: auto, host:port or local.")
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Make a smaller artifact from a float one, calibrated on what the prompts really feed it."""
     from edgestep.quantize.keep_fp32 import read_keep_fp32
+    from edgestep.quantize.onnx.integer_types import types_for
     from edgestep.quantize.quantizers import Options
     from edgestep.quantize.run import check_parent
     from edgestep.quantize.run import quantize as run_quantize
@@ -231,18 +259,24 @@ def quantize(
     check_writable(out)
     keep = read_keep_fp32(keep_fp32) if keep_fp32 is not None else ()
     check_parent(artifact, parent, scheme, keep)
-    feeds = _calibration_feeds(artifact, prompts, tell) if calibrated else None
-    options = Options(evaluate, mean_bits)
-    made = run_quantize(artifact, scheme=scheme, out=out, feeds=feeds, keep=keep, options=options, tell=tell)
+    search = MixedOptions(budget_bytes, budget_fraction, max_latency_ratio, gate, prompts, ray)
+    if scheme == "mixed" and parent.format != "coreml":
+        made = quantize_mixed(artifact, out, search)
+    else:
+        search.refuse(scheme, parent.format)
+        feeds = _calibration_feeds(artifact, prompts, tell) if calibrated else None
+        options = Options(
+            evaluate, mean_bits, types=types or types_for(parent.target), range_rule=range_rule, block_size=block_size
+        )
+        made = run_quantize(artifact, scheme=scheme, out=out, feeds=feeds, keep=keep, options=options, tell=tell)
     _report_artifact(made, out, json_file)
 
 
 def _calibration_feeds(artifact: Path, prompts: Path | None, tell: Any) -> Any:
-    from edgestep.harness.reference.prompts import prompts_for
     from edgestep.ship.calibration import CALIBRATION_PROMPTS, calibration_from_prompts
 
-    own = _lines(prompts)
-    calibration = calibration_from_prompts(own or prompts_for(artifact), CALIBRATION_PROMPTS, strict=own is not None)
+    lines = calibration_prompts(prompts, artifact)
+    calibration = calibration_from_prompts(lines, CALIBRATION_PROMPTS, strict=prompts is not None)
     tell(f"drawing {len(calibration.prompts)} prompts for calibration")
     return calibration.feeds(artifact)
 
@@ -270,7 +304,7 @@ def reference(
         device=_device(device),
         cases=cases,
         out=out,
-        prompts=_lines(prompts),
+        prompts=lines_of(prompts),
         tap_cases=tap_cases if taps else 0,
         tell=teller(),
     )
@@ -418,6 +452,7 @@ app.command()(bisect)
 app.command()(compare)
 app.command()(schema)
 app.command()(run)
+app.command()(sensitivity)
 
 
 def _with_cases(bundle: Any, cases: int | None, checkpoint: str | None, tell: Any) -> Any:
@@ -447,18 +482,6 @@ def _device(name: str) -> str:
     except ImportError as error:
         raise BadInput("got no torch here; the reference is drawn with it; pip install 'edgestep[export]'") from error
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _lines(path: Path | None) -> tuple[str, ...] | None:
-    if path is None:
-        return None
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"got {path}, which cannot be read ({error}); expected UTF-8 text, one prompt a line") from error
-    if not any(lines):
-        raise BadInput(f"got no prompt in {path}; expected one a line; write some")
-    return tuple(line for line in lines if line)
 
 
 def _report_artifact(artifact: Artifact, out: Path, json_file: Path | None) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgestep.prompt_file import calibration_prompts
+
 if TYPE_CHECKING:
     from edgestep.artifact import Artifact
     from edgestep.search.results import MixedReport
@@ -29,7 +31,8 @@ def sensitivity(
     ] = None,
     cases: Annotated[int, typer.Option(min=1, help="Pictures that every trial draws: prompts x 2 noises.")] = 8,
     prompts: Annotated[
-        Path | None, typer.Option(help="A text file, one prompt a line; a built-in list by default.")
+        Path | None,
+        typer.Option(help="A text file, one prompt a line; the checkpoint's own or a built-in list by default."),
     ] = None,
     ray: Ray = None,
     json_file: Annotated[
@@ -42,7 +45,7 @@ def sensitivity(
     from edgestep.search.sensitivity import Request, measure_sensitivity
     from edgestep.search.text import markdown_from_sensitivity, text_from_sensitivity
 
-    request = Request(artifact, _widths(scheme, widths), _prompts(prompts), cases, ray=ray)
+    request = Request(artifact, _widths(scheme, widths), calibration_prompts(prompts, artifact), cases, ray=ray)
     report = measure_sensitivity(request, out, teller())
     _write(out / "sensitivity.json", _json(report))
     _write(out / "sensitivity.md", markdown_from_sensitivity(report))
@@ -61,22 +64,6 @@ def _widths(scheme: str, widths: str | None) -> tuple[str, ...]:
     if scheme not in WIDTHS_OF:
         raise BadInput(f"got --scheme {scheme!r}; expected one of {', '.join(WIDTHS_OF)}; or name --widths")
     return WIDTHS_OF[scheme]
-
-
-def _prompts(path: Path | None) -> tuple[str, ...]:
-    """Return the lines of a file, or the built-in list."""
-    from edgestep.artifact import BadInput
-    from edgestep.harness.reference.prompts import PROMPTS
-
-    if path is None:
-        return PROMPTS
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"got {path}, which cannot be read ({error}); expected UTF-8 text, one prompt a line") from error
-    if not any(lines):
-        raise BadInput(f"got no prompt in {path}; expected one a line; write some")
-    return tuple(line for line in lines if line)
 
 
 def _json(report: Any) -> str:
@@ -113,6 +100,17 @@ class MixedOptions:
         names = ("budget_bytes", "budget_fraction", "max_latency_ratio", "gate")
         return tuple(f"--{name.replace('_', '-')}" for name in names if getattr(self, name) is not None)
 
+    def refuse(self, scheme: str, form: str) -> None:
+        """Raise BadInput where a goal or a cluster was given to what does not search."""
+        given = (*self.given, *(("--ray",) if self.ray is not None else ()))
+        if given:
+            from edgestep.artifact import BadInput
+
+            raise BadInput(
+                f"got {' and '.join(given)} for {scheme} of {form}; expected them with mixed of ONNX or OpenVINO; "
+                "leave them out"
+            )
+
 
 def quantize_mixed(artifact: Path, out: Path, options: MixedOptions) -> "Artifact":
     """Search the width of each layer for one goal, write that artifact to `out`, and the search's report beside it.
@@ -132,7 +130,7 @@ def quantize_mixed(artifact: Path, out: Path, options: MixedOptions) -> "Artifac
     check_writable(out)
     tell = teller()
     folder = options.report or out.with_name(f"{out.name}.search")
-    request = Request(artifact, (), _prompts(options.prompts), ray=options.ray)
+    request = Request(artifact, (), calibration_prompts(options.prompts, artifact), ray=options.ray)
     if options.max_latency_ratio is not None:
         from edgestep.search.fast import search_fast
 

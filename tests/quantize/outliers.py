@@ -15,7 +15,7 @@ from tests.tiny import save_tiny_checkpoint
 TIMES = 50.0
 CHANNEL = 3
 START_TOKEN_PEAK = 1e3
-HEARD = 30.0
+HEARD = 150.0
 """Random cross-attention hardly hears its prompt: a ratio of differences between prompts would be one of noises."""
 
 Weights = dict[str, torch.Tensor]

@@ -8,7 +8,8 @@ import pytest
 
 from edgestep.artifact import MANIFEST, BadInput, read_artifact
 from edgestep.quantize.calibration import calibration_sha256
-from edgestep.quantize.run import QUANTIZERS, quantize, quantize_key
+from edgestep.quantize.quantizers import QUANTIZERS, Options
+from edgestep.quantize.run import quantize, quantize_key
 from edgestep.quantize.schemes import SCHEMES, scheme_for
 from edgestep.runtimes.drawing import Drawer
 from tests.quantize.conftest import FORMS, cases, feeds_of, picture_psnr, sqnr
@@ -28,7 +29,7 @@ def test_the_manifest_says_what_was_made(float_artifact, w8a8, form):
     parent, made = read_artifact(float_artifact(*form)), read_artifact(w8a8(*form))
     sha256 = calibration_sha256(feeds_of(float_artifact(*form)))
     assert (made.scheme, made.parent) == ("w8a8", parent.key)
-    assert made.key == quantize_key(parent.key, "w8a8", sha256)
+    assert made.key == quantize_key(parent.key, "w8a8", sha256, taken=QUANTIZERS[form[0], "w8a8"].taken(Options()))
     assert made.name == parent.name.replace("fp32", "w8a8")
     assert (made.contract, made.components, made.layout) == (parent.contract, parent.components, parent.layout)
     assert {file.path for file in made.files} == {file.path for file in parent.files}

@@ -21,18 +21,16 @@ def prompts(tmp_path: Path) -> Path:
 
 def test_sensitivity_writes_table_plot_and_json_and_goes_on(float_artifact, prompts, tmp_path, capsys):
     folder, out = float_artifact("onnx", "split"), tmp_path / "out"
-    sensitivity(folder, out, widths="w8,w4-32", cases=2, prompts=prompts, json_file=tmp_path / "s.json")
+    sensitivity(folder, out, scheme="w8", cases=1, prompts=prompts, json_file=tmp_path / "s.json")
     first = capsys.readouterr()
     report = json.loads((out / "sensitivity.json").read_text())
     assert report == json.loads((tmp_path / "s.json").read_text())
     assert report["schema"] == {"name": "edgestep.sensitivity", "version": 1}
     layers = [(row["layer"], row["width"]) for row in report["layers"]]
     assert len(layers) == len(set(layers)) == len((out / "trials.jsonl").read_text().splitlines())
-    noises = {(row["layer"], row["width"]): row["figures"]["image_noise"] for row in report["layers"]}
-    worse = [noises[name, "w4-32"] > noises[name, "w8"] for name, width in noises if width == "w8"]
-    assert sum(worse) > 0.9 * len(worse)
-    floats = {row["layer"] for row in report["layers"] if row["stays_float"]}
-    assert floats and all("conv_in" in name or "conv_out" in name or "post_quant" in name for name in floats)
+    assert {width for _, width in layers} == {"w8"}
+    for row in report["layers"]:
+        assert (row["figures"]["x0_sqnr_db"] == 200) == (row["component"] == "vae_decoder")
     markdown = (out / "sensitivity.md").read_text()
     assert all(f"`{name}`" in markdown for name, _ in layers)
     svg = ElementTree.fromstring((out / "sensitivity.svg").read_text())
@@ -42,7 +40,7 @@ def test_sensitivity_writes_table_plot_and_json_and_goes_on(float_artifact, prom
     assert first.out.splitlines()[2].startswith(worst["layer"])
 
     before = (out / "trials.jsonl").read_text()
-    sensitivity(folder, out, widths="w8,w4-32", cases=2, prompts=prompts)
+    sensitivity(folder, out, widths="w8", cases=1, prompts=prompts)
     again = capsys.readouterr()
     assert (out / "trials.jsonl").read_text() == before
     assert f"{len(layers)} of {len(layers)} trials are finished already" in again.err
@@ -70,7 +68,6 @@ def test_sensitivity_refuses(float_artifact, tmp_path, options, said):
         (MixedOptions(), "no goal"),
         (MixedOptions(budget_bytes=5, gate="image_psnr_db>=30"), "--budget-bytes and --gate"),
         (MixedOptions(gate="nothing>=3"), "image PSNR"),
-        (MixedOptions(budget_bytes=1000), "or more"),
         (MixedOptions(max_latency_ratio=-1.0), "more than 0"),
     ],
 )

@@ -67,6 +67,10 @@ class Quantizer:
     evaluates: bool = False
     takes: tuple[str, ...] = ()
 
+    def taken(self, options: Options) -> dict[str, Any]:
+        """Return the options that this quantizer is given by name."""
+        return {name: getattr(options, name) for name in self.takes}
+
 
 def _paths(layers: Callable[[Path], tuple[str, ...]]) -> Callable[[Path], tuple[str, ...]]:
     return lambda source: tuple(module_path(layer) for layer in layers(source))

@@ -2,11 +2,12 @@
 
 import errno
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from edgestep.artifact import (
     MANIFEST,
@@ -33,7 +34,7 @@ from edgestep.quantize.keep_fp32 import check_known, rows_from_names
 from edgestep.quantize.quantizers import QUANTIZERS, Options, Quantizer
 from edgestep.quantize.schemes import SCHEMES, scheme_for
 
-REVISION = 3
+REVISION = 4
 """Part of every key: raise it when what quantize writes changes, so that artifacts made before are not reused."""
 
 
@@ -99,8 +100,9 @@ def _work(
         check_feeds(feeds, artifact)
     calibration = calibration_sha256(feeds) if calibrated else ""
     rows = (*rows_from_names(keep), *(SCHEMES[scheme].table if table is None else table))
-    key = quantize_key(artifact.key, scheme, calibration, rows, mean_bits=options.mean_bits)
     quantizer = QUANTIZERS[artifact.format, scheme]
+    taken = quantizer.taken(options)
+    key = quantize_key(artifact.key, scheme, calibration, rows, mean_bits=options.mean_bits, taken=taken)
     return _Work(artifact, scheme, quantizer, feeds if calibrated else {}, calibration, rows, key)
 
 
@@ -121,11 +123,12 @@ def quantize_key(
     table: Sequence[StaysFloat] | None = None,
     *,
     mean_bits: float = MEAN_BITS,
+    taken: Mapping[str, Any] | None = None,
 ) -> str:
     """Return what names the artifact's content: equal key, equal artifact.
 
     `calibration` is `calibration_sha256`, and does not matter to a scheme that is not calibrated; `table` None is the
-    scheme's own; `mean_bits` matters to mixed alone.
+    scheme's own; `mean_bits` matters to mixed alone; `taken` are the other options that matter (`Quantizer.taken`).
     """
     return sha256_of_json(
         {
@@ -136,6 +139,7 @@ def quantize_key(
             "tools": tool_versions("onnx", "onnxruntime", "openvino", "nncf", "coremltools"),
             "revision": REVISION,
             **({"mean_bits": mean_bits} if scheme == "mixed" else {}),
+            **(taken or {}),
         }
     )
 
@@ -185,7 +189,10 @@ def _quantized(
         (folder / job.file).parent.mkdir(parents=True, exist_ok=True)
         more = {} if plans is None else {"plan": plans[parent / job.file]}
         more |= {"evaluate": options.evaluate} if work.quantizer.evaluates else {}
+        more |= work.quantizer.taken(options)
         made = work.quantizer.quantize(parent / job.file, folder / job.file, job.feeds, work.table, **more)
+        if made.warning:
+            tell(f"{job.name}: {made.warning}")
         notes += made.notes(job.name)
     return tuple(notes)
 

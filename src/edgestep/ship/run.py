@@ -33,7 +33,7 @@ from edgestep.harness.results import (
 )
 from edgestep.progress import Tell
 from edgestep.quantize.calibration import calibration_sha256
-from edgestep.quantize.quantizers import Options
+from edgestep.quantize.quantizers import QUANTIZERS, Options
 from edgestep.quantize.run import quantize, quantize_key
 from edgestep.quantize.schemes import SCHEMES
 from edgestep.runtimes.picture import write_picture
@@ -164,7 +164,8 @@ def _artifacts(
         if job.parent:
             feeds = Lazy(calibration, folders[job.parent]) if SCHEMES[job.scheme].calibrated else None
             sha256 = _calibration_hash(job, made[job.parent].key, calibration, feeds, stages)
-            key = quantize_key(made[job.parent].key, job.scheme, sha256)
+            taken = QUANTIZERS[job.target.format, job.scheme].taken(Options())
+            key = quantize_key(made[job.parent].key, job.scheme, sha256, taken=taken)
             make = _quantizer(job, folders, feeds, tell)
         else:
             options = _coreml_options(job)

@@ -57,6 +57,11 @@ BY_TARGET: Mapping[str, str] = {"x86": "u8s7", "arm64": "u8s8", "android": "s8s8
 A16 = TYPES["u16s8"]
 
 
+def types_for(target: str) -> str:
+    """Return the name of a target's types; x86's, which saturate nowhere, for one that is not in the table."""
+    return BY_TARGET.get(target, BY_TARGET["x86"])
+
+
 def types_named(name: str) -> IntegerTypes:
     """Return the types of w8a8; raise BadInput with the names there are."""
     known = [each.name for each in TYPES.values() if each is not A16]

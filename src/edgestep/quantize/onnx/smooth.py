@@ -1,6 +1,6 @@
 """X W -> (X / s)(s W), 1/s folded into what makes X: large channels move from activations into weights.
 
-SmoothQuant (arXiv 2211.10438, equation 4): s_j = max|X_j|^alpha / max|W_j|^(1 - alpha) for input channel j. It is folded
+SmoothQuant (arXiv 2211.10438, equation 4): s_j = max|X_j|^alpha / max|W_j|^(1 - alpha), input channel j. It is folded
 into the weight and bias of a LayerNorm, or of a GroupNorm that no SiLU follows. Folded into the value half of a GEGLU
 too, the bundled generator's worst x0 fell from 25.5 to 21.2 dB: a prompt with other large channels is clipped.
 """

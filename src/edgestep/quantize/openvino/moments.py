@@ -14,8 +14,8 @@ from edgestep.quantize.openvino.weights import Weight
 
 MOST_COLUMNS = 8192
 """A Hessian of more columns takes half a gigabyte and minutes: such a layer is rounded to nearest."""
-MOST_ROWS = 8192
-"""Rows of all samples together; of larger pictures they are evenly taken."""
+MOST_ROWS = 16384
+"""Rows of all samples together; of larger pictures some are taken."""
 BATCH = 1024
 """Rows that are multiplied at a time."""
 STAGES = 8
@@ -131,14 +131,14 @@ def _finite(value: np.ndarray, layer: str, sample: int) -> np.ndarray:
 
 
 def rows_of(weight: Weight, attributes: Mapping[str, Any], value: np.ndarray, most: int) -> np.ndarray:
-    """Return float32 [rows, columns], at most `most` rows evenly taken: what an output number is the sum over."""
+    """Return float32 [rows, columns], at most `most` rows of them: what an output number is the sum over."""
     if weight.operation == "MatMul":
         if attributes["transpose_a"]:
             value = value.swapaxes(-1, -2)
         rows = value.reshape(-1, value.shape[-1])
-        return rows[_evenly(len(rows), most)]
+        return rows[_some(len(rows), most)]
     patches = _patches(weight.lies[2:], attributes, value)
-    places = np.unravel_index(_evenly(math.prod(patches.shape[:3]), most), patches.shape[:3])
+    places = np.unravel_index(_some(math.prod(patches.shape[:3]), most), patches.shape[:3])
     return patches[places].reshape(len(places[0]), -1)
 
 
@@ -152,5 +152,6 @@ def _patches(taps: tuple[int, ...], attributes: Mapping[str, Any], value: np.nda
     return windows[:, :, ::down, ::across, ::tall, ::wide].transpose(0, 2, 3, 1, 4, 5)
 
 
-def _evenly(count: int, most: int) -> np.ndarray:
-    return np.arange(count) if count <= most else np.arange(most) * count // most
+def _some(count: int, most: int) -> np.ndarray:
+    """Return `most` places, in no regular order: each n-th pixel would be of the same columns, or the border alone."""
+    return np.arange(count) if count <= most else np.sort(np.random.default_rng(count).permutation(count)[:most])

@@ -1,4 +1,5 @@
-"""Float OpenVINO IR -> the control: plain W8A8, one scale a tensor from the least and the largest value, no layer left.
+"""Float OpenVINO IR -> the control: plain W8A8, one scale a tensor from the least and the largest value, no layer left
+but embeddings.
 
 No SmoothQuant, no bias correction, nothing known of transformers. Weights use 7 bits as w8a8's do: the difference is
 then what the care bought, and not what a processor does when it saturates.
@@ -12,7 +13,7 @@ import numpy as np
 
 from edgestep.quantize.floats import Quantized, StaysFloat, layers_named
 from edgestep.quantize.openvino.packages import nncf_package, openvino_package
-from edgestep.quantize.openvino.w8a8 import OPERATIONS, name_by_place, post_training
+from edgestep.quantize.openvino.w8a8 import NNCF_ALSO, OPERATIONS, name_by_place, post_training
 
 
 def quantize_openvino_naive(
@@ -32,7 +33,7 @@ def quantize_openvino_naive(
     quantized = post_training(
         model,
         feeds,
-        list(layers.floats),
+        [*layers.floats, *(name for name, kind in kinds.items() if kind in NNCF_ALSO)],
         preset=nncf.QuantizationPreset.MIXED,
         model_type=None,
         weights_quantization_params=QuantizationParameters(per_channel=False),

@@ -24,7 +24,9 @@ from edgestep.quantize.openvino.weights import weights_of
 from edgestep.quantize.widths import WIDTHS
 
 OPERATIONS = ("Convolution", "MatMul", "ScaledDotProductAttention")
-"""What NNCF would quantize."""
+"""What the control quantizes."""
+NNCF_ALSO = ("Gather",)
+"""Embeddings: NNCF would quantize what they give, and stumbles over one scale for the whole of one."""
 STATIC = "Convolution"
 ABOUT_ACTIVATIONS = tuple(row for row in STAYS_FLOAT if row not in WEIGHTS_STAY_FLOAT)
 """Rows that do not matter to a layer of which only the weight becomes INT8."""
@@ -53,7 +55,7 @@ def quantize_openvino_w8a8(
     quantized = post_training(
         model,
         feeds,
-        [name for name, kind in kinds.items() if kind in OPERATIONS and name not in static],
+        [name for name, kind in kinds.items() if kind in OPERATIONS + NNCF_ALSO and name not in static],
         preset=nncf.QuantizationPreset.MIXED,  # SiLU and GELU are not symmetric about 0
         model_type=nncf.ModelType.TRANSFORMER,
         # The default means the ranges over the samples: it cut off the prompt with the largest activations.
