@@ -264,10 +264,10 @@ def quantize(
         made = quantize_mixed(artifact, out, search)
     else:
         search.refuse(scheme, parent.format)
-        feeds = _calibration_feeds(artifact, prompts, tell) if calibrated else None
         options = Options(
             evaluate, mean_bits, types=types or types_for(parent.target), range_rule=range_rule, block_size=block_size
         )
+        feeds = _calibration_feeds(artifact, prompts, tell) if calibrated else None
         made = run_quantize(artifact, scheme=scheme, out=out, feeds=feeds, keep=keep, options=options, tell=tell)
     _report_artifact(made, out, json_file)
 

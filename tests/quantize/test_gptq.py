@@ -69,3 +69,17 @@ def test_columns_that_are_never_fed_are_rounded_to_nearest():
     made = gptq(weights, fed(rows), 4, 16)
     assert np.isfinite(made.values).all()
     assert np.array_equal(made.values[:, 16:], rounded(weights[:, 16:], 4, 16).values)
+
+
+def test_the_same_on_any_number_of_threads():
+    from threadpoolctl import threadpool_limits
+
+    random = np.random.default_rng(11)
+    moments = fed(alike(random, 2000, 600))
+    weights = random.standard_normal((96, 600)).astype(np.float32)
+    made = []
+    for threads in (1, 2, 3):
+        with threadpool_limits(limits=threads, user_api="blas"):
+            made.append(gptq(weights, moments, 4, 60))
+    assert all(np.array_equal(made[0].integers, each.integers) for each in made[1:])
+    assert all(np.array_equal(made[0].scales, each.scales) for each in made[1:])

@@ -7,9 +7,15 @@ from xml.etree import ElementTree
 
 import pytest
 
-from edgestep.artifact import BadInput
+from edgestep.artifact import BadInput, read_artifact
+from edgestep.harness.plain import from_plain
 from edgestep.search import mixed
+from edgestep.search import sensitivity as alone
+from edgestep.search.bench import Bench, graph_bytes
+from edgestep.search.trials import Figures, Setting
 from edgestep.search_commands import MixedOptions, quantize_mixed, sensitivity
+
+every_layer = alone.layers_of
 
 
 @pytest.fixture
@@ -19,8 +25,9 @@ def prompts(tmp_path: Path) -> Path:
     return path
 
 
-def test_sensitivity_writes_table_plot_and_json_and_goes_on(float_artifact, prompts, tmp_path, capsys):
+def test_sensitivity_writes_table_plot_and_json_and_goes_on(float_artifact, prompts, tmp_path, capsys, monkeypatch):
     folder, out = float_artifact("onnx", "split"), tmp_path / "out"
+    monkeypatch.setattr(alone, "layers_of", lambda *given: every_layer(*given)[::5])
     sensitivity(folder, out, scheme="w8", cases=1, prompts=prompts, json_file=tmp_path / "s.json")
     first = capsys.readouterr()
     report = json.loads((out / "sensitivity.json").read_text())
@@ -77,3 +84,29 @@ def test_mixed_refuses(float_artifact, prompts, tmp_path, monkeypatch, options, 
     with pytest.raises(BadInput, match=said):
         quantize_mixed(float_artifact("onnx", "split"), tmp_path / "out", replace(options, prompts=prompts))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("goal", [{"budget_fraction": 0.93}, {"gate": "image_psnr_db>=25"}])
+def test_mixed_writes_what_it_measured(float_artifact, prompts, tmp_path, monkeypatch, goal):
+    folder, out = float_artifact("onnx", "split"), tmp_path / "out"
+    few = mixed.weights_of(folder, read_artifact(folder))[::12]
+    assert {each.component for each in few} == {"text_encoder", "unet", "vae_decoder"}
+    monkeypatch.setattr(mixed, "weights_of", lambda *_: few)
+    for name, value in {"CASES": 2, "CALIBRATION": 2, "POLISH": 1, "FRONT": 1, "HALVINGS": 2}.items():
+        monkeypatch.setattr(mixed, name, value)
+    made = quantize_mixed(folder, out, MixedOptions(prompts=prompts, **goal))
+    report = json.loads((tmp_path / "out.search" / "mixed.json").read_text())
+    (chosen,) = [point for point in report["points"] if point["chosen"]]
+    assert made.scheme == "mixed"
+    assert graph_bytes(read_artifact(out)) == chosen["figures"]["bytes"]
+    if "gate" in goal:
+        assert chosen["figures"]["image_psnr_db"] >= 25
+    else:
+        assert chosen["figures"]["bytes"] <= 0.93 * report["float_bytes"]
+    assert report["widths"].keys() == {each.name for each in few}
+    setting = Setting(str(folder), read_artifact(folder).key, ("red heart", "cat face"), 2, 2)
+    with Bench(setting) as bench:
+        drawn = bench.measured({c.name: out / c.file for c in made.components})
+    assert drawn == from_plain(Figures, chosen["figures"])
+    assert ElementTree.fromstring((tmp_path / "out.search" / "mixed.svg").read_text()) is not None
+    assert f"Goal: {report['goal']}" in (tmp_path / "out.search" / "mixed.md").read_text()

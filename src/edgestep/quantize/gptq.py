@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgestep.quantize.one_thread import one_thread
 from edgestep.quantize.rounding import Rounded, integers_of, scales_of
 
 DAMPING = 0.1
@@ -32,6 +33,7 @@ class Moments:
     crossed: np.ndarray
 
 
+@one_thread()
 def gptq(weights: np.ndarray, moments: Moments, bits: int, block: int) -> Rounded:
     """Return float32 [outputs, columns] rounded so that the layer's outputs err least; a scale per `block` columns.
 

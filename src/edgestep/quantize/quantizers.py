@@ -19,7 +19,7 @@ from edgestep.quantize.coreml.weight_only import (
 from edgestep.quantize.coreml.weights import fits
 from edgestep.quantize.floats import Quantized, StaysFloat, module_path
 from edgestep.quantize.keep_fp32 import dotted_fits
-from edgestep.quantize.onnx.integer_types import BY_TARGET
+from edgestep.quantize.onnx.integer_types import BY_TARGET, types_named
 from edgestep.quantize.onnx.mixed import quantize_onnx_mixed
 from edgestep.quantize.onnx.naive import quantize_onnx_naive
 from edgestep.quantize.onnx.w8a8 import onnx_layers, onnx_weight_files, quantize_onnx_a16w8, quantize_onnx_w8a8
@@ -28,6 +28,7 @@ from edgestep.quantize.openvino.mixed import quantize_openvino_mixed
 from edgestep.quantize.openvino.naive import quantize_openvino_naive
 from edgestep.quantize.openvino.w8a8 import openvino_layers, openvino_weight_files, quantize_openvino_w8a8
 from edgestep.quantize.openvino.weight_only import quantize_openvino_w4, quantize_openvino_w8, weight_layers
+from edgestep.quantize.ranges import range_named
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class Options:
     range_rule: str = "minmax"
     widths: ChosenWidths = field(default_factory=dict)
     block_size: int = BLOCK
+
+    def __post_init__(self) -> None:
+        """Refuse names and numbers that no scheme knows before anything is drawn."""
+        types_named(self.types)
+        range_named(self.range_rule)
 
 
 @dataclass(frozen=True)

@@ -316,7 +316,7 @@ def smallest_passing(
     best, missed = widest, 0
     for _ in range(HALVINGS):
         room = (low + high) // 2
-        found = measure.one(f"mixed {room / 1e6:.2f}", solved(table, room), room)
+        found = measure.one(_within_text(room, table, smallest), solved(table, room), room)
         if passes(gate, found):
             high = room
             best = min(best, found, key=lambda each: each.figures.bytes)
@@ -335,7 +335,13 @@ def draw_front(table: Sequence[Sensitivity], measure: Measurer, smallest: Measur
     low = predicted_bytes(table, smallest.assignment)
     high = predicted_bytes(table, uniform(measure.layers, WIDEST))
     rooms = [int(low * (high / low) ** ((i + 1) / (FRONT + 1))) for i in range(FRONT)]
-    measure([(f"mixed {room / 1e6:.2f}", solved(table, room), room) for room in rooms])
+    measure([(_within_text(room, table, smallest), solved(table, room), room) for room in rooms])
+
+
+def _within_text(room: int, table: Sequence[Sensitivity], smallest: Measured) -> str:
+    """Return what to call the solution for a room: by the bytes that its graphs are forecast to take at most."""
+    rest = smallest.figures.bytes - predicted_bytes(table, smallest.assignment)
+    return f"mixed, {(room + rest) / 1e6:.2f} MB"
 
 
 def points_from(found: Sequence[Measured], chosen: Measured) -> tuple[Point, ...]:

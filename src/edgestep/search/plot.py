@@ -204,4 +204,4 @@ def _draw_axes(svg: Element, across: Sequence[float], up: Sequence[float], heigh
     for tick in across:
         x = _across(tick, across)
         add_line(svg, (x, TOP + height), (x, TOP + height + 5), "edge")
-        add_text(svg, x, TOP + height + 19, f"{tick:g} MB", anchor="middle")
+        add_text(svg, x, TOP + height + 19, f"{tick:g} MB", anchor="end" if tick == across[-1] else "middle")

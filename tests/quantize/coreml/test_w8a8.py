@@ -9,7 +9,7 @@ import torch
 
 from edgestep.artifact import BadInput
 from edgestep.mlpackage.layout import WEIGHTS
-from edgestep.quantize.coreml.w8a8 import quantize_coreml_w8a8
+from edgestep.quantize.coreml.w8a8 import quantize_coreml_naive, quantize_coreml_w8a8
 from edgestep.ship.coreml_evaluation import evaluate
 from tests.quantize.conftest import sqnr
 from tests.quantize.coreml.models import FLOAT, LAYERS, decompressed, operations, samples, save_small_unet
@@ -105,3 +105,24 @@ def test_ios_18_has_pairs_too(tmp_path: Path):
 def test_needs_an_evaluator(parent: Path, tmp_path: Path):
     with pytest.raises(BadInput, match="got no evaluator for w8a8"):
         quantize_coreml_w8a8(parent, tmp_path / "made.mlpackage", samples())
+
+
+def test_naive_has_one_scale_a_weight_and_leaves_nothing_float(parent: Path, made: Path, tmp_path: Path):
+    layers = quantize_coreml_naive(parent, tmp_path / "naive.mlpackage", samples(), evaluate=evaluate)
+    assert layers.how.startswith("int8 weights per tensor")
+    assert {*LAYERS, *FLOAT} <= set(layers.layers)
+    assert not layers.floats
+    scales = [
+        operation.attributes["scale"].type.tensorType
+        for operation in operations(tmp_path / "naive.mlpackage")
+        if operation.type == "constexpr_affine_dequantize"
+    ]
+    assert len(scales) == len(layers.layers)
+    assert {scale.rank for scale in scales} == {0}
+    with evaluate(parent) as one, evaluate(made) as careful, evaluate(tmp_path / "naive.mlpackage") as naive:
+        wanted = [one.run(feed)["out"] for feed in samples()]
+        worst = [
+            min(sqnr(out, other.run(feed)["out"]) for out, feed in zip(wanted, samples(), strict=True))
+            for other in (careful, naive)
+        ]
+    assert worst[0] > worst[1]

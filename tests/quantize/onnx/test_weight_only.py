@@ -119,11 +119,13 @@ def test_weights_beside_the_file_stay_beside_it(tmp_path):
 
 def test_float16_weights_are_given_back_as_float16(tmp_path):
     source = save(handmade(np.float16), tmp_path / "half.onnx")
-    quantize_onnx_w8(source, tmp_path / "made.onnx", (), ())
-    feed = feeds(1, np.float16)[0]
-    for ref, out in zip(run(source, feed), run(tmp_path / "made.onnx", feed), strict=True):
-        assert out.dtype == np.float16
-        assert sqnr(ref, out) > 35
+    quantize_onnx_w8(source, tmp_path / "w8.onnx", (), ())
+    quantize_onnx_w4(source, tmp_path / "w4.onnx", feeds(20, np.float16), ())
+    feed = feeds(21, np.float16)[20]
+    for name, least in (("w8", 35.0), ("w4", 12.0)):
+        for ref, out in zip(run(source, feed), run(tmp_path / f"{name}.onnx", feed), strict=True):
+            assert out.dtype == np.float16
+            assert sqnr(ref, out) > least
 
 
 @pytest.mark.parametrize("opset", [13, 20])

@@ -1,7 +1,13 @@
 """What the IR holds after quantization, read with openvino alone, by topology and not by name."""
 
+import numpy as np
 import openvino
 import pytest
+from openvino import opset13
+
+from edgestep.artifact import BadInput
+from edgestep.quantize.openvino.w8a8 import quantize_openvino_w8a8
+from tests.quantize.conftest import feeds_of
 
 GRAPHS = [
     ("split", "unet/openvino_model.xml", "sample", True),
@@ -58,11 +64,46 @@ def test_the_interface_is_the_parents(float_artifact, w8a8, layout, file, name, 
     assert has_convolutions or len(got) == 2
 
 
-def test_quantizes_attention_projections_and_not_products(w8a8):
+def test_linear_layers_have_int8_weights_and_float_activations(w8a8):
     ops = openvino.Core().read_model(w8a8("openvino", "split") / "unet" / "openvino_model.xml").get_ordered_ops()
-    kinds = {op.get_friendly_name(): op for op in ops if op.get_type_name() == "MatMul"}
-    quantized = {name.split("/")[0].rsplit(".", 1)[-1] for name, op in kinds.items() if is_quantized(op)}
-    floats = {name.split("/")[0].rsplit(".", 1)[-1] for name, op in kinds.items() if not is_quantized(op)}
-    assert {"to_q", "proj"} <= quantized
-    assert not quantized & {"attn1", "attn2"}
-    assert {"to_k", "to_v"} <= floats | quantized
+    linears = {op.get_friendly_name(): op for op in ops if op.get_type_name() == "MatMul"}
+    assert not any(is_quantized(op) for op in linears.values())
+    integers = {name.split("/")[0].rsplit(".", 1)[-1] for name, op in linears.items() if weight_type(op) == "i8"}
+    assert {"to_q", "to_k", "to_v", "proj"} <= integers
+    assert not integers & {"attn1", "attn2"}
+
+
+def weight_type(op) -> str:
+    """Return the type of the constant that an operation's second input is unpacked from, "" for none."""
+    node = op.input_value(1).get_node()
+    while node.get_type_name() in ("Reshape", "Multiply", "Convert"):
+        node = node.input_value(0).get_node()
+    return node.get_element_type().to_string() if node.get_type_name() == "Constant" else ""
+
+
+def test_the_control_leaves_nothing_float_and_has_one_scale_a_tensor(float_artifact, tmp_path):
+    from edgestep.quantize.openvino.naive import quantize_openvino_naive
+
+    parent = float_artifact("openvino", "split")
+    made = quantize_openvino_naive(parent / "unet/openvino_model.xml", tmp_path / "unet.xml", feeds_of(parent)["unet"])
+    assert made.layers
+    assert not made.floats
+    ops = openvino.Core().read_model(tmp_path / "unet.xml").get_ordered_ops()
+    quantizers = [op for op in ops if op.get_type_name() == "FakeQuantize"]
+    assert all(np.prod(op.input_value(i).get_shape()) == 1 for op in quantizers for i in (1, 2, 3, 4))
+    found = convolutions(tmp_path / "unet.xml")
+    assert all(is_quantized(op) for op in found)
+    assert not any(is_quantized(op) for op in convolutions(parent / "unet/openvino_model.xml"))
+
+
+def test_names_the_layer_that_is_fed_nan(tmp_path):
+    fed = opset13.parameter([1, 16, 4, 4], openvino.Type.f32, name="x")
+    fed.output(0).set_names({"x"})
+    value = opset13.add(fed, opset13.constant(np.full((1, 16, 1, 1), np.nan, np.float32)))
+    kernel = opset13.constant(np.ones((16, 16, 3, 3), np.float32))
+    value = opset13.convolution(value, kernel, [1, 1], [1, 1], [1, 1], [1, 1], name="unet.mid.conv/Conv")
+    openvino.save_model(openvino.Model([value], [fed]), tmp_path / "model.xml", compress_to_fp16=False)
+    feeds = [{"x": np.ones((1, 16, 4, 4), np.float32)}] * 2
+    with pytest.raises(BadInput, match=r"got NaN or infinity in front of unet\.mid\.conv/Conv"):
+        quantize_openvino_w8a8(tmp_path / "model.xml", tmp_path / "made.xml", feeds)
+    assert not (tmp_path / "made.xml").exists()

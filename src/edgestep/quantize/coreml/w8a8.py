@@ -66,7 +66,7 @@ def _quantize(
     model = open_package(source)
     spec = model.get_spec()
     weights = weights_of(spec, source / WEIGHTS)
-    layers = parted(weights, table)
+    layers = parted(weights, table) if per_channel else Quantized(tuple(weight.name for weight in weights), {})
     chosen = [weight for weight in weights if weight.name in set(layers.layers)]
     read = layer_inputs(spec, chosen)
     with evaluate(source) as opened:

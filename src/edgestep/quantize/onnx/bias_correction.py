@@ -1,6 +1,6 @@
 """Bias + E[W x - W_q x_q]: what rounding shifts a layer's output by on average is added back.
 
-Nagel et al., arXiv 1906.04721, section 4.2. A layer is linear in its input, so the mean over calibration follows from
+Nagel et al., arXiv 1906.04721. A layer is linear in its input, so the mean over calibration follows from
 the mean of each input channel before and after rounding; where a convolution pads, its border is taken as the rest.
 """
 

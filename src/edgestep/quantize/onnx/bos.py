@@ -1,7 +1,7 @@
 """MatMul(x, W) -> Concat(row of the start token, MatMul(x without it, W)), for keys and values of cross-attention.
 
 The start token's embedding is 100 times larger than the words', and 8 bits that reach to it leave the words a handful
-of levels (MixDQ, arXiv 2405.17873, section 4.2). A causal text encoder gives it the same embedding for every prompt:
+of levels (MixDQ, arXiv 2405.17873). A causal text encoder gives it the same embedding for every prompt:
 its key and value are constants, which stay float and cost nothing.
 """
 

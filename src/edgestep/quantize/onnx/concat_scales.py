@@ -1,7 +1,7 @@
 """Conv(Concat(a, b), W) -> Conv(a, W_a) + Conv(b, W_b): each branch of a skip concatenation has a scale of its own.
 
 The skip and the deeper branch differ in range; one scale for both leaves the narrower one few levels (Q-Diffusion,
-arXiv 2302.04304, section 3.3). A convolution is linear in its input channels, so the sum is the same.
+arXiv 2302.04304). A convolution is linear in its input channels, so the sum is the same.
 """
 
 from collections.abc import Collection

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edgestep.quantize.chosen_widths import ChosenWidths, widths_of
+from edgestep.quantize.chosen_widths import ChosenWidths, copied_float, widths_of
 from edgestep.quantize.floats import WEIGHTS_STAY_FLOAT, Quantized, StaysFloat
-from edgestep.quantize.onnx.weight_only import quantize_onnx_weights
+from edgestep.quantize.onnx.w8a8 import onnx_weight_files
+from edgestep.quantize.onnx.weight_only import onnx_weight_layers, quantize_onnx_weights
 
 
 def quantize_onnx_mixed(
@@ -19,4 +20,7 @@ def quantize_onnx_mixed(
     widths: ChosenWidths,
 ) -> Quantized:
     """Write the model to `final`; return which layers it is. Raises BadInput where `widths` has none of this graph."""
-    return quantize_onnx_weights(source, final, feeds, table, widths_of(source, widths))
+    mine = widths_of(source, widths)
+    if all(width.is_float for width in mine.values()):
+        return copied_float(source, final, onnx_weight_files(source), onnx_weight_layers(source), table)
+    return quantize_onnx_weights(source, final, feeds, table, mine)

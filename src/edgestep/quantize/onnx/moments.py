@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from edgestep.quantize.gptq import Moments
+from edgestep.quantize.one_thread import one_thread
 from edgestep.quantize.onnx.weights import Weight
 
 MOST_COLUMNS = 8192
@@ -25,6 +26,7 @@ def has_moments(weight: Weight, node: Any) -> bool:
     return plain and not padded and weight.groups == 1 and weight.columns <= MOST_COLUMNS
 
 
+@one_thread()
 def moments_of(
     weight: Weight, node: Any, targets: Iterable[np.ndarray], inputs: Iterable[np.ndarray], samples: int
 ) -> Moments:

@@ -139,7 +139,6 @@ class _Writer:
         self.graph.graph.initializer.extend(saved)
         if self.domain and not any(each.domain == self.domain for each in self.graph.model.opset_import):
             self.graph.model.opset_import.append(helper.make_opsetid(self.domain, 1))
-        self.graph._index()
 
     def _activation(self, node: Any, name: str) -> str:
         """Return the rounded value of a tensor; the pair stands before the first layer that reads it."""

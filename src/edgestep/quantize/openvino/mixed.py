@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edgestep.quantize.chosen_widths import ChosenWidths, widths_of
+from edgestep.quantize.chosen_widths import ChosenWidths, copied_float, widths_of
 from edgestep.quantize.floats import WEIGHTS_STAY_FLOAT, Quantized, StaysFloat
-from edgestep.quantize.openvino.weight_only import quantize_openvino_weights
+from edgestep.quantize.openvino.w8a8 import openvino_weight_files
+from edgestep.quantize.openvino.weight_only import quantize_openvino_weights, weight_layers
 
 
 def quantize_openvino_mixed(
@@ -19,4 +20,7 @@ def quantize_openvino_mixed(
     widths: ChosenWidths,
 ) -> Quantized:
     """Write the model to `final`; return which layers it is. Raises BadInput where `widths` has none of this graph."""
-    return quantize_openvino_weights(source, final, feeds, table, widths_of(source, widths))
+    mine = widths_of(source, widths)
+    if all(width.is_float for width in mine.values()):
+        return copied_float(source, final, openvino_weight_files(source), weight_layers(source), table)
+    return quantize_openvino_weights(source, final, feeds, table, mine)

@@ -14,7 +14,7 @@ from edgestep.quantize.openvino.weights import Weight
 
 MOST_COLUMNS = 8192
 """A Hessian of more columns takes half a gigabyte and minutes: such a layer is rounded to nearest."""
-MOST_ROWS = 16384
+MOST_ROWS = 8192
 """Rows of all samples together; of larger pictures some are taken."""
 BATCH = 1024
 """Rows that are multiplied at a time."""

@@ -84,6 +84,11 @@ def quantize_openvino_weights(
     openvino = openvino_package()
     model = openvino.Core().read_model(source)
     weights = weights_of(model)
+    if not weights:
+        raise BadInput(
+            f"got {source}, which holds no float weights; expected a float model; quantize the float export, not what "
+            "was made from it"
+        )
     chosen = _known(source, widths, weights)
     named = layers_named(source, weights, table)
     layers = {name: chosen[name] for name in named.layers if name in chosen and not chosen[name].is_float}
