@@ -66,6 +66,14 @@ def moments_of(model: Any, rounded: Any, weights: Sequence[Weight], feeds: Seque
     return {layer: total.mean() for layer, total in sums.items()}
 
 
+def check_fed(model: Any, weights: Sequence[Weight], feeds: Sequence[Feed]) -> None:
+    """Raise BadInput, with the name of the layer, where one is fed NaN or infinity: NNCF would pass over it."""
+    with _tapped(model, weights) as run:
+        for i, feed in enumerate(feeds):
+            for weight, value in zip(weights, run(feed), strict=True):
+                _finite(value, weight.layer, i)
+
+
 class _Sums:
     """Rows are multiplied BATCH or a few more at a time: one product of many is faster than many of few."""
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from edgestep.artifact import BadInput
 from edgestep.quantize.floats import STAYS_FLOAT, WEIGHTS_STAY_FLOAT, Quantized, StaysFloat, layers_named
+from edgestep.quantize.openvino.moments import check_fed
 from edgestep.quantize.openvino.packages import nncf_package, openvino_package, quiet
 from edgestep.quantize.openvino.saving import save_model
 from edgestep.quantize.openvino.weight_only import replace_nearest
@@ -52,6 +52,8 @@ def quantize_openvino_w8a8(
     kinds = {op.get_friendly_name(): op.get_type_name() for op in model.get_ordered_ops()}
     layers = layers_named(source, weights_of(model), [row for row in table if row not in ABOUT_ACTIVATIONS])
     static = static_layers(source, [name for name in layers.layers if kinds[name] == STATIC], table)
+    found = weights_of(model)
+    check_fed(model, [found[name] for name in static], feeds)
     quantized = post_training(
         model,
         feeds,
@@ -85,7 +87,7 @@ def post_training(
     """Return the model with FakeQuantize in front of all that is not `kept`; `more` are NNCF's advanced parameters."""
     nncf = nncf_package()
     with quiet():
-        quantized = nncf.quantize(
+        return nncf.quantize(
             model,
             nncf.Dataset([dict(feed) for feed in feeds]),
             preset=preset,
@@ -94,22 +96,6 @@ def post_training(
             ignored_scope=nncf.IgnoredScope(names=list(kept)),
             advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE, **more),
         )
-    _check_ranges(quantized)
-    return quantized
-
-
-def _check_ranges(model: Any) -> None:
-    """Raise BadInput, with the layer's name, where a range is not finite: one NaN in a drawing makes it so."""
-    for op in model.get_ordered_ops():
-        if op.get_type_name() == "FakeQuantize":
-            ends = [op.input_value(i).get_node() for i in (1, 2)]
-            if not all(end.get_type_name() != "Constant" or np.isfinite(end.get_data()).all() for end in ends):
-                readers = op.output(0).get_target_inputs()
-                layer = min(reader.get_node().get_friendly_name() for reader in readers)
-                raise BadInput(
-                    f"got NaN or infinity in front of {layer} while calibrating; expected finite numbers; check the "
-                    "float artifact with 'edgestep parity' first"
-                )
 
 
 def openvino_layers(source: Path) -> tuple[str, ...]:
