@@ -37,7 +37,8 @@ from edgestep.harness.reference.record import noise_numbered
 from edgestep.harness.statistics import ratio_interval
 from edgestep.harness.worker_process import Job, WorkerFailed, WorkerProcess
 from edgestep.quantize.run import quantize
-from edgestep.ship.calibration import CALIBRATION_PROMPTS, calibration_from_prompts
+from edgestep.quantize.schemes import SAMPLES
+from edgestep.ship.calibration import calibration_from_prompts
 
 AGREE_DB = 25.0
 """Pictures below this are of something else. INT8 and bfloat16 have their own gates, in `edgestep parity`."""
@@ -113,7 +114,7 @@ def _ours(checkpoint: Checkpoint, parent: Path, told: Console) -> list[tuple[str
         out = parent / f"{format}-w8a8"
         if not out.is_dir():
             told.print(Text(f"quantizing {format} to w8a8", style="dim"))
-            feeds = calibration_from_prompts(PROMPTS, CALIBRATION_PROMPTS, strict=False).feeds(folder)
+            feeds = calibration_from_prompts(PROMPTS, SAMPLES, strict=False).feeds(folder)
             quantize(folder, scheme="w8a8", out=out, feeds=feeds)
         made.append((read_artifact(out).name, out))
     return made

@@ -30,9 +30,9 @@ from edgestep.harness.reference.record import record_reference
 from edgestep.harness.results import ParityResult
 from edgestep.quantize.quantizers import QUANTIZERS, Options
 from edgestep.quantize.run import quantize
-from edgestep.quantize.schemes import SCHEMES
+from edgestep.quantize.schemes import SCHEMES, samples_for
 from edgestep.search_commands import MixedOptions, quantize_mixed
-from edgestep.ship.calibration import CALIBRATION_PROMPTS, calibration_from_prompts
+from edgestep.ship.calibration import calibration_from_prompts
 
 TARGETS = {"onnx": "x86", "openvino": "intel"}
 SCHEME_ORDER = ("w8a8", "a16w8", "naive_w8a8", "w8", "w4")
@@ -105,9 +105,9 @@ def _quantized(parent: Path, scheme: str, work: Path, told: Console) -> Path:
     out = parent.with_name(parent.name.replace("fp32", scheme))
     if not out.exists():
         told.print(f"making {out.name}", style="dim")
-        feeds = None
+        feeds, form = None, read_artifact(parent, verify=False).format
         if SCHEMES[scheme].calibrated:
-            feeds = calibration_from_prompts(prompts_for(parent), CALIBRATION_PROMPTS).feeds(parent)
+            feeds = calibration_from_prompts(prompts_for(parent), samples_for(scheme, form)).feeds(parent)
         quantize(parent, scheme=scheme, out=out, feeds=feeds, options=Options())
     return out
 

@@ -225,7 +225,9 @@ def quantize(
     types: Annotated[
         str | None, typer.Option(help="Of w8a8 of ONNX: u8s7, u8u8, u8s8 or s8s8; the target's own by default.")
     ] = None,
-    block_size: Annotated[int, typer.Option(help="Of w4 of ONNX and OpenVINO: 32, 64 or 128 share a scale.")] = 64,
+    block_size: Annotated[
+        int | None, typer.Option(help="Of w4 of ONNX and OpenVINO: 32, 64 or 128 weights share a scale.")
+    ] = None,
     mean_bits: Annotated[
         float, typer.Option(min=2, max=8, help="Of mixed of Core ML: bits a weight on average, at most.")
     ] = 4.0,
@@ -250,7 +252,7 @@ def quantize(
     from edgestep.quantize.quantizers import Options
     from edgestep.quantize.run import check_parent
     from edgestep.quantize.run import quantize as run_quantize
-    from edgestep.quantize.schemes import scheme_for
+    from edgestep.quantize.schemes import samples_for, scheme_for
     from edgestep.ship.coreml_evaluation import evaluate
 
     tell = teller()
@@ -267,16 +269,16 @@ def quantize(
         options = Options(
             evaluate, mean_bits, types=types or types_for(parent.target), range_rule=range_rule, block_size=block_size
         )
-        feeds = _calibration_feeds(artifact, prompts, tell) if calibrated else None
+        feeds = _calibration_feeds(artifact, prompts, samples_for(scheme, parent.format), tell) if calibrated else None
         made = run_quantize(artifact, scheme=scheme, out=out, feeds=feeds, keep=keep, options=options, tell=tell)
     _report_artifact(made, out, json_file)
 
 
-def _calibration_feeds(artifact: Path, prompts: Path | None, tell: Any) -> Any:
-    from edgestep.ship.calibration import CALIBRATION_PROMPTS, calibration_from_prompts
+def _calibration_feeds(artifact: Path, prompts: Path | None, count: int, tell: Any) -> Any:
+    from edgestep.ship.calibration import calibration_from_prompts
 
     lines = calibration_prompts(prompts, artifact)
-    calibration = calibration_from_prompts(lines, CALIBRATION_PROMPTS, strict=prompts is not None)
+    calibration = calibration_from_prompts(lines, count, strict=prompts is not None)
     tell(f"drawing {len(calibration.prompts)} prompts for calibration")
     return calibration.feeds(artifact)
 

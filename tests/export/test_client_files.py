@@ -182,6 +182,6 @@ def test_the_checkpoint_s_prompts_go_along_and_are_what_quantize_calibrates_on(t
     by_hand.write_text(lines)
     others.write_text("dog\nmoon\nstar\n")
     own, same, other = (
-        calibration_sha256(_calibration_feeds(artifact, path, lambda _: None)) for path in (None, by_hand, others)
+        calibration_sha256(_calibration_feeds(artifact, path, 3, lambda _: None)) for path in (None, by_hand, others)
     )
     assert own == same != other

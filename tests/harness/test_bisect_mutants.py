@@ -7,7 +7,8 @@ import pytest
 from edgestep.harness.bisection.bisect import bisect_artifact
 from edgestep.harness.reference.prompts import PROMPTS
 from edgestep.quantize.run import quantize
-from edgestep.ship.calibration import CALIBRATION_PROMPTS, calibration_from_prompts
+from edgestep.quantize.schemes import SAMPLES
+from edgestep.ship.calibration import calibration_from_prompts
 from tests.harness.bisect_mutants import DAMAGES
 from tests.harness.mutants.mutant import OPENVINO, SPLIT, Mutant, damaged
 from tests.harness.tapped import Tapped
@@ -51,7 +52,7 @@ def test_a_damaged_layer_is_named_among_quantized_ones(tapped: Tapped, tmp_path:
     emoji, reference, taps = tapped
     w8a8 = tmp_path / "w8a8"
     # As the command calibrates: from random token ids instead, the worst layer of a sound artifact has 11 dB.
-    feeds = calibration_from_prompts(PROMPTS, CALIBRATION_PROMPTS, strict=False).feeds(emoji.artifact(form))
+    feeds = calibration_from_prompts(PROMPTS, SAMPLES, strict=False).feeds(emoji.artifact(form))
     quantize(emoji.artifact(form), scheme="w8a8", out=w8a8, feeds=feeds)
     sound = bisect_artifact(w8a8, reference, taps)
     assert sound.suspects == ()

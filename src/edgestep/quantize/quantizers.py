@@ -23,7 +23,7 @@ from edgestep.quantize.onnx.integer_types import BY_TARGET, types_named
 from edgestep.quantize.onnx.mixed import quantize_onnx_mixed
 from edgestep.quantize.onnx.naive import quantize_onnx_naive
 from edgestep.quantize.onnx.w8a8 import onnx_layers, onnx_weight_files, quantize_onnx_a16w8, quantize_onnx_w8a8
-from edgestep.quantize.onnx.weight_only import BLOCK, onnx_weight_layers, quantize_onnx_w4, quantize_onnx_w8
+from edgestep.quantize.onnx.weight_only import onnx_weight_layers, quantize_onnx_w4, quantize_onnx_w8
 from edgestep.quantize.openvino.mixed import quantize_openvino_mixed
 from edgestep.quantize.openvino.naive import quantize_openvino_naive
 from edgestep.quantize.openvino.w8a8 import openvino_layers, openvino_weight_files, quantize_openvino_w8a8
@@ -37,7 +37,7 @@ class Options:
 
     Of static ONNX: `types` of integers and `range_rule`, names of `onnx.integer_types.TYPES` and `ranges.RANGES`.
     `widths`: what a search chose for mixed of ONNX and OpenVINO, file of a graph -> layer -> width.
-    `block_size`: numbers that share a scale in w4 of ONNX.
+    `block_size`: numbers that share a scale in w4 of ONNX and OpenVINO, None for the format's own.
     """
 
     evaluate: Evaluate | None = None
@@ -45,7 +45,7 @@ class Options:
     types: str = BY_TARGET["x86"]
     range_rule: str = "minmax"
     widths: ChosenWidths = field(default_factory=dict)
-    block_size: int = BLOCK
+    block_size: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse names and numbers that no scheme knows before anything is drawn."""
@@ -74,8 +74,9 @@ class Quantizer:
     takes: tuple[str, ...] = ()
 
     def taken(self, options: Options) -> dict[str, Any]:
-        """Return the options that this quantizer is given by name."""
-        return {name: getattr(options, name) for name in self.takes}
+        """Return the options that this quantizer is given by name; None leaves it its own default."""
+        given = {name: getattr(options, name) for name in self.takes}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 def _paths(layers: Callable[[Path], tuple[str, ...]]) -> Callable[[Path], tuple[str, ...]]:
@@ -116,7 +117,7 @@ QUANTIZERS: dict[tuple[str, str], Quantizer] = {
     ("openvino", "w8a8"): _openvino(quantize_openvino_w8a8, openvino_layers, "nncf"),
     ("openvino", "naive_w8a8"): _openvino(quantize_openvino_naive, openvino_layers, "nncf"),
     ("openvino", "w8"): _openvino(quantize_openvino_w8, weight_layers),
-    ("openvino", "w4"): _openvino(quantize_openvino_w4, weight_layers),
+    ("openvino", "w4"): _openvino(quantize_openvino_w4, weight_layers, takes=("block_size",)),
     ("openvino", "mixed"): _openvino(quantize_openvino_mixed, weight_layers, takes=("widths",)),
     ("coreml", "w8a8"): _coreml(quantize_coreml_w8a8, evaluates=True),
     ("coreml", "naive_w8a8"): _coreml(quantize_coreml_naive, evaluates=True),

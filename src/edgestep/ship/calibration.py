@@ -11,7 +11,6 @@ from edgestep.runtimes.drawing import Drawer
 from edgestep.runtimes.noise import more_noise_from_seed, noise_from_seed
 from edgestep.runtimes.tokenizer import inputs_from_prompt
 
-CALIBRATION_PROMPTS = 48
 SEED = 7_000_000
 """Far from the reference bundle's seeds: calibration never sees the noise that parity is judged on."""
 

@@ -1,8 +1,9 @@
 """`edgestep ship`: everything from a checkpoint to report.html, in an order that fails early and resumes anywhere."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from edgestep import __version__
@@ -35,10 +36,10 @@ from edgestep.progress import Tell
 from edgestep.quantize.calibration import calibration_sha256
 from edgestep.quantize.quantizers import QUANTIZERS, Options
 from edgestep.quantize.run import quantize, quantize_key
-from edgestep.quantize.schemes import SCHEMES
+from edgestep.quantize.schemes import samples_for, scheme_for
 from edgestep.runtimes.picture import write_picture
 from edgestep.runtimes.registry import runtime_for
-from edgestep.ship.calibration import CALIBRATION_PROMPTS, Calibration, Lazy, calibration_from_prompts
+from edgestep.ship.calibration import Calibration, Lazy, calibration_from_prompts
 from edgestep.ship.coreml_evaluation import evaluate
 from edgestep.ship.gates import gates_from_parity
 from edgestep.ship.plan import Job, jobs_from_targets
@@ -75,7 +76,7 @@ def ship(request: ShipRequest, tell: Tell) -> Results:
     stages = Stages(request.out, tell)
     prompts = request.prompts or prompts_for(request.source.folder)
     reference = _reference(request, checkpoint, stages, prompts, tell)
-    calibration = calibration_from_prompts(prompts, CALIBRATION_PROMPTS, strict=request.prompts is not None)
+    calibration = partial(calibration_from_prompts, prompts, strict=request.prompts is not None)
     jobs = jobs_from_targets(request.name, targets)
     made = _artifacts(request, jobs, checkpoint, calibration, stages, tell)
     shown = [job for job in jobs if job.shown]
@@ -151,21 +152,24 @@ def _artifacts(
     request: ShipRequest,
     jobs: Sequence[Job],
     checkpoint: Checkpoint,
-    calibration: Calibration,
+    calibration_of: Callable[[int], Calibration],
     stages: Stages,
     tell: Tell,
 ) -> dict[str, Artifact]:
-    """Make every job's artifact, or keep the one with the same key."""
+    """Make every job's artifact, or keep the one with the same key. `calibration_of` takes how many samples."""
     made: dict[str, Artifact] = {}
     graphs = Graphs(checkpoint, contract_from_checkpoint(checkpoint), tell)
     folders = {job.name: job.folder(request.out) for job in jobs}
     for number, job in enumerate(jobs, 1):
         what = f"{job.name} ({number} of {len(jobs)})"
         if job.parent:
-            feeds = Lazy(calibration, folders[job.parent]) if SCHEMES[job.scheme].calibrated else None
-            sha256 = _calibration_hash(job, made[job.parent].key, calibration, feeds, stages)
-            taken = QUANTIZERS[job.target.format, job.scheme].taken(Options())
-            key = quantize_key(made[job.parent].key, job.scheme, sha256, taken=taken)
+            form, parent = job.target.format, made[job.parent]
+            calibration = calibration_of(samples_for(job.scheme, form))
+            calibrated = scheme_for(job.scheme, form, parent.scheme).calibrated
+            feeds = Lazy(calibration, folders[job.parent]) if calibrated else None
+            sha256 = _calibration_hash(job, parent.key, calibration, feeds, stages)
+            taken = QUANTIZERS[form, job.scheme].taken(Options())
+            key = quantize_key(parent.key, job.scheme, sha256, taken=taken)
             make = _quantizer(job, folders, feeds, tell)
         else:
             options = _coreml_options(job)
