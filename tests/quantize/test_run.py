@@ -115,7 +115,11 @@ def changed_manifest(folder: Path, **changes: str) -> Path:
 @pytest.mark.parametrize(
     ("changes", "scheme", "said"),
     [
-        ({}, "w2", r"got scheme 'w2' for onnx; expected one of: w8a8 from onnx fp32; w8a8 from openvino fp32 or fp16"),
+        (
+            {},
+            "w2",
+            r"got scheme 'w2' for onnx; expected one of: w8a8, a16w8, mixed from onnx fp32; .*; choose one of these",
+        ),
         ({"format": "coreml"}, "w3", "got scheme 'w3' for coreml; .*; w8a8, w8, w4, p8, p6, p4, p2, mixed from coreml"),
         ({}, "p4", "got scheme 'p4' for onnx"),
         ({"scheme": "w8a8"}, "w8a8", "got a parent of format onnx and scheme 'w8a8'"),
@@ -132,7 +136,8 @@ def test_refuses_what_no_scheme_is_for(tmp_path, changes, scheme, said):
 
 
 def test_scheme_for_gives_the_row():
-    assert scheme_for("w8a8", "openvino", "fp16") is SCHEMES["w8a8"]
+    assert scheme_for("w8a8", "openvino", "fp16") == SCHEMES["w8a8"]
+    assert scheme_for("w4", "onnx", "fp32").calibrated and not scheme_for("w4", "coreml", "fp16").calibrated
 
 
 def test_refuses_a_changed_parent_few_feeds_and_a_full_folder(tmp_path):

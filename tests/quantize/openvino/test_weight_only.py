@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino
@@ -17,6 +18,7 @@ from edgestep.quantize.openvino.weight_only import (
     quantize_openvino_w4,
     quantize_openvino_w8,
     quantize_openvino_weights,
+    widths_w4,
 )
 from edgestep.quantize.openvino.weights import Weight
 from edgestep.quantize.rounding import rounded
@@ -30,9 +32,10 @@ SHAPES = {
     "Gather": (50, 128),
 }
 NAME = "unet.mid.conv/Conv"
+Model: Any = openvino.Model  # its stub takes no arguments
 
 
-def compiled(model: openvino.Model):
+def compiled(model: Any):
     return openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1})
 
 
@@ -46,7 +49,7 @@ def test_the_plugin_gives_the_rounded_weight_back(kind: str, width: Width):
     weight = Weight(NAME, kind, SHAPES[kind], 0 if kind in ("MatMul", "ConvolutionBackpropData") else 1)
     made = rounded(weight.matrix(numbers(*weight.lies)), width.bits, weight.block(width))
     value = unpacked(weight, made, width, "w")
-    got = compiled(openvino.Model([opset13.result(value)], []))([])[0]
+    got = compiled(Model([opset13.result(value)], []))([])[0]
     assert got.shape == weight.lies
     np.testing.assert_array_equal(weight.matrix(got), made.values)
 
@@ -58,7 +61,7 @@ def test_rows_times_weights_are_what_the_layer_gives(stride: int, pads: tuple[in
     layer = opset13.convolution(
         fed, opset13.constant(w), [stride] * 2, [pads[0]] * 2, [pads[1]] * 2, [dilation] * 2, name=NAME
     )
-    out = compiled(openvino.Model([layer], [fed]))([x])[0]
+    out = compiled(Model([layer], [fed]))([x])[0]
     weight = Weight(NAME, "Convolution", w.shape, 1)
     rows = rows_of(weight, layer.get_attributes(), x, most=1000)
     expected = out[0].reshape(4, -1).T
@@ -88,7 +91,7 @@ def saved(tmp_path: Path) -> Callable[..., Path]:
         value = opset13.add(value, opset13.constant(np.float32(np.nan if spoilt else 1)))
         value = opset13.reshape(value, opset13.constant([1, 16, 64]), special_zero=False)
         value = opset13.matmul(value, opset13.constant(numbers(64, 32, seed=1)), False, False, name="unet.proj/MatMul")
-        openvino.save_model(openvino.Model([value], [fed]), tmp_path / "model.xml", compress_to_fp16=False)
+        openvino.save_model(Model([value], [fed]), tmp_path / "model.xml", compress_to_fp16=False)
         return tmp_path / "model.xml"
 
     return save
@@ -112,13 +115,73 @@ def test_gptq_errs_less_than_rounding_to_nearest(saved, tmp_path):
     assert error["gptq"] < 0.6 * error["nearest"]
 
 
+def test_eight_bits_take_back_what_four_bits_did(saved, tmp_path):
+    source, error = saved(), {}
+    known, unseen = feeds(200), feeds(208)[200:]
+    expected = [compiled(openvino.Core().read_model(source))(feed)[0].copy() for feed in unseen]
+    for last in ("fp32", "w8"):
+        widths = {NAME: WIDTHS["w2-64"], "unet.proj/MatMul": WIDTHS[last]}
+        made = quantize_openvino_weights(source, tmp_path / f"{last}.xml", known, (), widths)
+        network = compiled(openvino.Core().read_model(tmp_path / f"{last}.xml"))
+        error[last] = sum(np.sum((network(f)[0] - e) ** 2) for f, e in zip(unseen, expected, strict=True))
+        assert made.how.endswith(f"; {len(made.layers)} rounded by GPTQ")
+    assert error["w8"] < error["fp32"]
+
+
+def test_w4_gives_8_bits_to_the_text_encoder_and_to_the_picture_at_its_largest():
+    names = {
+        "unet.down_blocks.0.attentions.0.transformer_blocks.0.ff.net.2/MatMul": "w8",
+        "unet.down_blocks.1.attentions.0.transformer_blocks.0.ff.net.2/MatMul": "w4-128",
+        "unet.down_blocks.1.attentions.0.proj_in/Conv": "w8",
+        "unet.up_blocks.0.resnets.0.conv1/Conv": "w4-128",
+        "unet.up_blocks.1.attentions.0.transformer_blocks.0.attn1.to_v/MatMul": "w8",
+        "text_encoder.text_model.encoder.layers.0.mlp.fc1/MatMul": "w8",
+        "vae.decoder.mid_block.resnets.0.conv1/Conv": "w4-128",
+    }
+    weights = {name: Weight(name, "MatMul", (128, 128), 0) for name in names}
+    assert {name: width.name for name, width in widths_w4(weights, 128).items()} == names
+    assert widths_w4({"vae.words/Gather": Weight("vae.words/Gather", "Gather", (9, 128), 1)}, 32) == {
+        "vae.words/Gather": WIDTHS["w8"]
+    }
+
+
+def test_the_file_says_no_shape_that_openvino_infers(saved, tmp_path):
+    source = saved()
+    quantize_openvino_weights(source, tmp_path / "made.xml", (), (), {NAME: WIDTHS["w4-64"]})
+    text = (tmp_path / "made.xml").read_text(encoding="utf-8")
+    assert "<dim>" not in text
+    assert "<dim>" in source.read_text(encoding="utf-8")
+    whole, small = (openvino.Core().read_model(path) for path in (source, tmp_path / "made.xml"))
+    for one, other in zip(whole.inputs + whole.outputs, small.inputs + small.outputs, strict=True):
+        assert one.get_names() == other.get_names()
+        assert (one.partial_shape, one.element_type) == (other.partial_shape, other.element_type)
+    ops = {op.get_friendly_name(): op for op in small.get_ops()}
+    assert tuple(ops[NAME].get_output_shape(0)) == (1, 64, 4, 4)
+
+
+def test_weights_of_one_shape_share_the_constant_that_says_it(tmp_path):
+    fed = opset13.parameter([1, 32, 4, 4], openvino.Type.f32)
+    value, names = fed, [f"unet.mid.convs.{i}/Conv" for i in range(2)]
+    for i, name in enumerate(names):
+        kernel = opset13.constant(numbers(32, 32, 3, 3, seed=i))
+        value = opset13.convolution(value, kernel, [1, 1], [1, 1], [1, 1], [1, 1], name=name)
+    openvino.save_model(Model([value], [fed]), tmp_path / "model.xml", compress_to_fp16=False)
+    quantize_openvino_w4(tmp_path / "model.xml", tmp_path / "made.xml", block_size=64)
+    ops = openvino.Core().read_model(tmp_path / "made.xml").get_ops()
+    shapes = [op for op in ops if op.get_type_name() == "Constant" and op.get_element_type() == openvino.Type.i64]
+    assert [tuple(op.get_data()) for op in shapes] == [(32, 32, 3, 3)]
+    whole, small = (compiled(openvino.Core().read_model(tmp_path / f"{n}.xml")) for n in ("model", "made"))
+    x = numbers(1, 32, 4, 4, seed=5)
+    assert np.corrcoef(whole([x])[0].ravel(), small([x])[0].ravel())[0, 1] > 0.98
+
+
 def test_same_feeds_same_bytes_and_float_activations(saved, tmp_path):
     source = saved()
     for name in ("one", "other"):
         quantize_openvino_w4(source, tmp_path / f"{name}.xml", feeds())
     for ending in (".xml", ".bin"):
         assert (tmp_path / f"one{ending}").read_bytes() == (tmp_path / f"other{ending}").read_bytes()
-    assert b"\n" not in (tmp_path / "one.xml").read_bytes()[100:]
+    assert b"\n" not in (tmp_path / "one.xml").read_bytes()[100:].rstrip()
     model = openvino.Core().read_model(tmp_path / "one.xml")
     assert model.get_rt_info(["runtime_options", "DYNAMIC_QUANTIZATION_GROUP_SIZE"]).astype(str) == "0"
 

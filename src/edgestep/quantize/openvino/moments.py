@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from edgestep.artifact import BadInput
 from edgestep.quantize.gptq import Moments
+from edgestep.quantize.one_thread import one_thread
 from edgestep.quantize.openvino.weights import Weight
 
 MOST_COLUMNS = 8192
@@ -49,29 +49,29 @@ def parted(weights: Sequence[Weight]) -> Iterator[list[Weight]]:
         yield part
 
 
+@one_thread()
 def moments_of(model: Any, rounded: Any, weights: Sequence[Weight], feeds: Sequence[Feed]) -> dict[str, Moments]:
     """Return layer -> the means over all rows of what it is fed: by `model` (t) and by what is rounded so far (x).
 
-    Both models lose the outputs that are added to them. Raises BadInput, with the name of the layer, where one is fed
-    NaN or infinity.
+    Raises BadInput, with the name of the layer, where one is fed NaN or infinity.
     """
     attributes = {op.get_friendly_name(): op.get_attributes() for op in model.get_ordered_ops()}
     most = max(1, MOST_ROWS // len(feeds))
     sums = {w.layer: _Sums(_columns(w)) for w in weights}
-    with _tapped(model, weights) as float_run, _tapped(rounded, weights) as rounded_run:
-        for i, feed in enumerate(feeds):
-            for weight, t, x in zip(weights, float_run(feed), rounded_run(feed), strict=True):
-                rows = partial(rows_of, weight, attributes[weight.layer], most=most)
-                sums[weight.layer].add(rows(_finite(t, weight.layer, i)), rows(_finite(x, weight.layer, i)))
+    float_run, rounded_run = _tapped(model, weights), _tapped(rounded, weights)
+    for i, feed in enumerate(feeds):
+        for weight, t, x in zip(weights, float_run(feed), rounded_run(feed), strict=True):
+            rows = partial(rows_of, weight, attributes[weight.layer], most=most)
+            sums[weight.layer].add(rows(_finite(t, weight.layer, i)), rows(_finite(x, weight.layer, i)))
     return {layer: total.mean() for layer, total in sums.items()}
 
 
 def check_fed(model: Any, weights: Sequence[Weight], feeds: Sequence[Feed]) -> None:
     """Raise BadInput, with the name of the layer, where one is fed NaN or infinity: NNCF would pass over it."""
-    with _tapped(model, weights) as run:
-        for i, feed in enumerate(feeds):
-            for weight, value in zip(weights, run(feed), strict=True):
-                _finite(value, weight.layer, i)
+    run = _tapped(model, weights)
+    for i, feed in enumerate(feeds):
+        for weight, value in zip(weights, run(feed), strict=True):
+            _finite(value, weight.layer, i)
 
 
 class _Sums:
@@ -101,28 +101,22 @@ class _Sums:
         self._held, self._waiting = [], 0
 
 
-@contextmanager
-def _tapped(model: Any, weights: Sequence[Weight]) -> Iterator[Callable[[Feed], list[np.ndarray]]]:
-    """Yield what runs a model and returns what each layer is fed."""
+def _tapped(model: Any, weights: Sequence[Weight]) -> Callable[[Feed], list[np.ndarray]]:
+    """Return what runs a model as far as its layers need, and returns what each is fed."""
     import openvino
     from openvino import opset13
 
     ops = {op.get_friendly_name(): op for op in model.get_ordered_ops()}
     results = [opset13.result(ops[weight.layer].input_value(0)) for weight in weights]
-    first = len(model.get_results())
-    model.add_results(results)
-    model.validate_nodes_and_infer_types()
-    request = openvino.Core().compile_model(model, "CPU", CONFIG).create_infer_request()
+    made_of: Any = openvino.Model  # its stub takes no arguments
+    part = made_of(results, model.get_parameters())
+    request = openvino.Core().compile_model(part, "CPU", CONFIG).create_infer_request()
 
     def run(feed: Feed) -> list[np.ndarray]:
         outputs = request.infer(dict(feed))
-        return [outputs[first + i] for i in range(len(weights))]
+        return [outputs[i] for i in range(len(weights))]
 
-    try:
-        yield run
-    finally:
-        for result in results:
-            model.remove_result(result)
+    return run
 
 
 def _columns(weight: Weight) -> int:

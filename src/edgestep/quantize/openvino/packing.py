@@ -4,6 +4,7 @@ int8, int4      Constant -> Convert -> Multiply(scale) [-> Reshape]
 2, 3, 6 bits    Constant, unsigned -> Convert -> Subtract(2^(bits-1)) -> Multiply(scale) [-> Reshape]
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ SIGNED = {8: "i8", 4: "i4"}
 UNSIGNED = {6: "u6", 3: "u3", 2: "u2"}
 BITS = (*SIGNED, *UNSIGNED)
 """Bits that the format has a type of."""
+NODE_BYTES = 400
+"""Of XML, about, that a Convert takes: float32 scales that need none are the smaller where they are fewer than half."""
 
 
 def unpacked(weight: Weight, made: Rounded, width: Width, prefix: str) -> Any:
@@ -31,9 +34,18 @@ def unpacked(weight: Weight, made: Rounded, width: Width, prefix: str) -> Any:
     scales = (made.scales if weight.axis == 1 else made.scales.T).reshape(scale_shape)
     value = opset13.multiply(value, _scales(scales, width, prefix), name=f"{prefix}m")
     if shape != weight.lies:
-        lies = opset13.constant(np.array(weight.lies, np.int64), name=f"{prefix}n")
+        lies = opset13.constant(np.array(weight.lies, np.int64), name=f"lies_{weight.lies}")
         value = opset13.reshape(value, lies, special_zero=False, name=f"{prefix}r")
     return value.output(0)
+
+
+def share_shape(value: Any, ops: Mapping[str, Any]) -> None:
+    """Let what `unpacked` gave use the constant of its shape that is in the graph already, among `ops` by name."""
+    reshape = value.get_node()
+    if reshape.get_type_name() == "Reshape":
+        known = ops.get(reshape.input_value(1).get_node().get_friendly_name())
+        if known is not None:
+            reshape.input(1).replace_source_output(known.output(0))
 
 
 def _stored(integers: np.ndarray, bits: int, name: str) -> Any:
@@ -47,10 +59,10 @@ def _stored(integers: np.ndarray, bits: int, name: str) -> Any:
 
 
 def _scales(scales: np.ndarray, width: Width, prefix: str) -> Any:
-    """Return the scales in float32; those of blocks are kept as float16."""
+    """Return the scales in float32; those of blocks are kept as float16, unless they are few."""
     from openvino import opset13
 
-    if not width.block:
+    if not width.block or 2 * scales.size < NODE_BYTES:
         return opset13.constant(np.ascontiguousarray(scales), name=f"{prefix}s")
     half = opset13.constant(scales.astype(np.float16, order="C"), name=f"{prefix}s")
     return opset13.convert(half, "f32", name=f"{prefix}w")

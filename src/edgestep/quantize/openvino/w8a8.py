@@ -30,6 +30,7 @@ NNCF_ALSO = ("Gather",)
 STATIC = "Convolution"
 ABOUT_ACTIVATIONS = tuple(row for row in STAYS_FLOAT if row not in WEIGHTS_STAY_FLOAT)
 """Rows that do not matter to a layer of which only the weight becomes INT8."""
+SMALL = "its weight is small, or not a constant of its own"
 AUTOMATIC = re.compile(r"[A-Za-z]+_\d+")
 """The names that OpenVINO gives: Constant_417280."""
 
@@ -50,9 +51,11 @@ def quantize_openvino_w8a8(
 
     model = openvino.Core().read_model(source)
     kinds = {op.get_friendly_name(): op.get_type_name() for op in model.get_ordered_ops()}
-    layers = layers_named(source, weights_of(model), [row for row in table if row not in ABOUT_ACTIVATIONS])
-    static = static_layers(source, [name for name in layers.layers if kinds[name] == STATIC], table)
     found = weights_of(model)
+    convolutions = (name for name, kind in kinds.items() if kind == STATIC)
+    names = dict.fromkeys([*convolutions, *found])
+    layers = without_small(layers_named(source, names, [row for row in table if row not in ABOUT_ACTIVATIONS]), found)
+    static = static_layers(source, [name for name in layers.layers if kinds[name] == STATIC], table)
     check_fed(model, [found[name] for name in static], feeds)
     quantized = post_training(
         model,
@@ -68,6 +71,13 @@ def quantize_openvino_w8a8(
     name_by_place(quantized, kinds)
     save_model(quantized, final)
     return replace(layers, how=f"{len(static)} with their activations, {len(alone)} by their weights alone")
+
+
+def without_small(layers: Quantized, found: Mapping[str, Any]) -> Quantized:
+    """Let the layers stay float whose weights are not among those `found`."""
+    small = {name: SMALL for name in layers.layers if name not in found}
+    kept = tuple(name for name in layers.layers if name in found)
+    return replace(layers, layers=kept, floats={**layers.floats, **small})
 
 
 def static_layers(source: Path, names: Sequence[str], table: Sequence[StaysFloat]) -> tuple[str, ...]:

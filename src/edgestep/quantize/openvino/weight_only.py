@@ -1,12 +1,12 @@
 """Float OpenVINO IR -> IR whose weights are integers with scales; what flows between the layers stays float.
 
 NNCF's compress_weights writes 4 bits for MatMul alone, and a generator's weights are mostly convolutions': here they
-are all rounded alike, by the arithmetic that ONNX's are. Weights of less than 8 bits are rounded by GPTQ where there
-are samples to measure with, else to nearest.
+are all rounded alike, by the arithmetic that ONNX's are. In a graph with fewer bits than 8, given calibration, every
+weight is rounded by GPTQ, those of 8 bits too, which take back what the others did; else to nearest.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ import numpy as np
 from edgestep.artifact import BadInput
 from edgestep.quantize.floats import WEIGHTS_STAY_FLOAT, Quantized, StaysFloat, layers_named, module_path
 from edgestep.quantize.gptq import gptq
+from edgestep.quantize.openvino.inferred import drop_inferred, drop_names
 from edgestep.quantize.openvino.moments import has_moments, moments_of, parted
 from edgestep.quantize.openvino.packages import openvino_package
-from edgestep.quantize.openvino.packing import BITS, unpacked
+from edgestep.quantize.openvino.packing import BITS, share_shape, unpacked
 from edgestep.quantize.openvino.saving import save_model
 from edgestep.quantize.openvino.weights import OPERATIONS, Weight, constant_of, weights_of
 from edgestep.quantize.rounding import EIGHT_BITS, Rounded, rounded
@@ -25,9 +26,10 @@ from edgestep.quantize.widths import WIDTHS, Width
 
 BLOCKS = (32, 64, 128)
 BLOCK = 128
-AT_8_BITS = re.compile(r"\.proj_(in|out)$|\.conv_shortcut$")
-"""Modules that w4 gives 8 bits: convolutions of one pixel, which the whole picture goes through. On the bundled UNet
-they are 5 % of the weights, and a third of the error."""
+AT_8_BITS = re.compile(r"(^|\.)text_model\.|\.proj_(in|out)$|\.conv_shortcut$|(^|\.)unet\.down_blocks\.0\.attentions\.")
+"""Modules that w4 gives 8 bits: few of the weights, much of the error. CLIP reads the prompt, and is small; the first
+and the last block of a UNet have the fewest channels and the most pixels. ONNX's has their convolutions at 8 bits too:
+here the .xml, which is seven times the size of an ONNX graph, leaves no room for them."""
 UNCHOSEN = "left float by the search"
 """Why a layer stays float that no width was given for."""
 
@@ -76,7 +78,7 @@ def quantize_openvino_weights(
 ) -> Quantized:
     """Write the model with smaller weights to `final` (.xml) and the .bin beside it; return which layers they are of.
 
-    `feeds` are what this graph was fed in real drawings: with them, what has less than 8 bits is rounded by GPTQ.
+    `feeds` are what this graph was fed in real drawings: with them GPTQ rounds, where a weight has less than 8 bits.
     `widths`: layer -> how its weight is stored; those that are missing stay float. `table` goes before `widths`.
     Raises BadInput where layers have no module names or none has a float weight, where a width has bits that the format
     has no type of, and where a layer is fed NaN or infinity.
@@ -94,7 +96,9 @@ def quantize_openvino_weights(
     layers = {name: chosen[name] for name in named.layers if name in chosen and not chosen[name].is_float}
     floats = dict(named.floats) | {name: UNCHOSEN for name in named.layers if name not in layers}
     corrected = _round(source, model, weights, layers, feeds)
+    drop_names(model)
     save_model(model, final)
+    drop_inferred(final)
     return Quantized(tuple(layers), floats, _how(layers, corrected))
 
 
@@ -115,11 +119,20 @@ def weight_layers(source: Path) -> tuple[str, ...]:
 
 
 def widths_w4(weights: Mapping[str, Weight], block: int) -> dict[str, Width]:
-    """Return layer -> width: 4 bits, but 8 for embeddings, which nothing corrects, and for AT_8_BITS."""
-    return {
-        name: WIDTHS["w8" if w.operation == "Gather" or AT_8_BITS.search(module_path(name)) else f"w4-{block}"]
-        for name, w in weights.items()
-    }
+    """Return layer -> width: 4 bits, but 8 for embeddings, for AT_8_BITS and attention of a UNet's last block."""
+    last = _last_block(weights)
+    return {name: WIDTHS["w8" if _at_8_bits(weight, last) else f"w4-{block}"] for name, weight in weights.items()}
+
+
+def _at_8_bits(weight: Weight, last: str) -> bool:
+    path = module_path(weight.layer)
+    return weight.operation == "Gather" or AT_8_BITS.search(path) is not None or last in path
+
+
+def _last_block(layers: Iterable[str]) -> str:
+    """Return the path of attention in a UNet's last block, `unet.up_blocks.2.attentions.`; no path holds -1."""
+    numbers = [int(found[1]) for name in layers if (found := re.search(r"(?:^|\.)unet\.up_blocks\.(\d+)\.", name))]
+    return f"unet.up_blocks.{max(numbers, default=-1)}.attentions."
 
 
 def _known(source: Path, widths: Mapping[str, Width], weights: Mapping[str, Weight]) -> Mapping[str, Width]:
@@ -142,7 +155,8 @@ def _round(
     feeds: Sequence[Mapping[str, np.ndarray]],
 ) -> int:
     """Put integers in the place of every weight; return how many of them are corrected by GPTQ."""
-    names = [name for name, width in layers.items() if feeds and width.bits < EIGHT_BITS and has_moments(weights[name])]
+    corrects = feeds and any(width.bits < EIGHT_BITS for width in layers.values())
+    names = [name for name in layers if corrects and has_moments(weights[name])]
     replace_nearest(model, weights, {name: width for name, width in layers.items() if name not in names})
     if names:
         original = openvino_package().Core().read_model(source)
@@ -176,7 +190,9 @@ def _replace(model: Any, weights: Mapping[str, Weight], layer: str, made: Rounde
     """Put what unpacks an integer weight in the place of the float one."""
     weight = weights[layer]
     value = unpacked(weight, made, width, f"{width.name}_{list(weights).index(layer)}")
-    _op(model, weight).input(OPERATIONS[weight.operation]).replace_source_output(value)
+    ops = {op.get_friendly_name(): op for op in model.get_ops()}
+    share_shape(value, ops)
+    ops[layer].input(OPERATIONS[weight.operation]).replace_source_output(value)
 
 
 def _op(model: Any, weight: Weight) -> Any:
