@@ -66,6 +66,7 @@ def _session(model: Any, names: Sequence[str]) -> Iterator[Callable[[Sequence[st
         finally:
             del model.graph.output[len(known) :]
         session = onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
+
         def run(wanted: Sequence[str], feed: Feed) -> dict[str, np.ndarray]:
             outputs = session.run(list(wanted), dict(feed))
             return {name: np.asarray(value) for name, value in zip(wanted, outputs, strict=True)}
