@@ -225,6 +225,9 @@ def quantize(
     types: Annotated[
         str | None, typer.Option(help="Of w8a8 of ONNX: u8s7, u8u8, u8s8 or s8s8; the target's own by default.")
     ] = None,
+    smoothing: Annotated[
+        bool, typer.Option("--smoothing", help="Of static ONNX schemes: SmoothQuant; norms then differ in a bisection.")
+    ] = False,
     block_size: Annotated[
         int | None, typer.Option(help="Of w4 of ONNX and OpenVINO: 32, 64 or 128 weights share a scale.")
     ] = None,
@@ -267,7 +270,12 @@ def quantize(
     else:
         search.refuse(scheme, parent.format)
         options = Options(
-            evaluate, mean_bits, types=types or types_for(parent.target), range_rule=range_rule, block_size=block_size
+            evaluate,
+            mean_bits,
+            types=types or types_for(parent.target),
+            range_rule=range_rule,
+            smoothing=smoothing,
+            block_size=block_size,
         )
         feeds = _calibration_feeds(artifact, prompts, samples_for(scheme, parent.format), tell) if calibrated else None
         made = run_quantize(artifact, scheme=scheme, out=out, feeds=feeds, keep=keep, options=options, tell=tell)

@@ -35,7 +35,8 @@ from edgestep.quantize.ranges import range_named
 class Options:
     """`evaluate` opens a .mlpackage: what calibrated schemes of Core ML measure with. `mean_bits`: mixed's budget.
 
-    Of static ONNX: `types` of integers and `range_rule`, names of `onnx.integer_types.TYPES` and `ranges.RANGES`.
+    Of static ONNX: `types` of integers and `range_rule`, names of `onnx.integer_types.TYPES` and `ranges.RANGES`,
+    and `smoothing`.
     `widths`: what a search chose for mixed of ONNX and OpenVINO, file of a graph -> layer -> width.
     `block_size`: numbers that share a scale in w4 of ONNX and OpenVINO, None for the format's own.
     """
@@ -44,6 +45,7 @@ class Options:
     mean_bits: float = MEAN_BITS
     types: str = BY_TARGET["x86"]
     range_rule: str = "minmax"
+    smoothing: bool = False
     widths: ChosenWidths = field(default_factory=dict)
     block_size: int | None = None
 
@@ -100,8 +102,8 @@ def _coreml(quantize: Callable[..., Quantized], **more: Any) -> Quantizer:
 WEIGHT_ONLY = ("w8", "w4", "p8", "p6", "p4", "p2")
 
 QUANTIZERS: dict[tuple[str, str], Quantizer] = {
-    ("onnx", "w8a8"): _onnx(quantize_onnx_w8a8, takes=("types", "range_rule")),
-    ("onnx", "a16w8"): _onnx(quantize_onnx_a16w8, takes=("range_rule",)),
+    ("onnx", "w8a8"): _onnx(quantize_onnx_w8a8, takes=("types", "range_rule", "smoothing")),
+    ("onnx", "a16w8"): _onnx(quantize_onnx_a16w8, takes=("range_rule", "smoothing")),
     ("onnx", "naive_w8a8"): _onnx(quantize_onnx_naive),
     ("onnx", "w8"): Quantizer(quantize_onnx_w8, onnx_weight_files, _paths(onnx_weight_layers), ("onnx",)),
     ("onnx", "w4"): Quantizer(

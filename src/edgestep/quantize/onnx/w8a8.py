@@ -50,14 +50,16 @@ def quantize_onnx_w8a8(
     *,
     types: str = "u8s7",
     range_rule: str = "minmax",
+    smoothing: bool = False,
 ) -> Quantized:
     """Write the quantized model to `final`; return which layers it is.
 
     `feeds` are what this graph was fed in real drawings. `types`, a name of `integer_types.TYPES`, and `range_rule`,
-    one of `ranges.RANGES`, say what to round to and how a range is chosen. Raises BadInput for other names, for NaN
+    one of `ranges.RANGES`, say what to round to and how a range is chosen. `smoothing` (SmoothQuant) moves scales from
+    channels into the norms before them, which then differ from PyTorch's in a bisection. Raises BadInput for other names, for NaN
     inside the graph, and where the layers have no module names: nothing would then keep conv_in and conv_out float.
     """
-    return _quantize(source, final, feeds, table, types_named(types), range_rule)
+    return _quantize(source, final, feeds, table, types_named(types), range_rule, smoothing)
 
 
 def quantize_onnx_a16w8(
@@ -67,9 +69,10 @@ def quantize_onnx_a16w8(
     table: Sequence[StaysFloat] = STAYS_FLOAT,
     *,
     range_rule: str = "minmax",
+    smoothing: bool = False,
 ) -> Quantized:
     """Write the model with uint16 activations and int8 weights, as phone NPUs take it; see `quantize_onnx_w8a8`."""
-    return _quantize(source, final, feeds, table, A16, range_rule)
+    return _quantize(source, final, feeds, table, A16, range_rule, smoothing)
 
 
 @dataclass
@@ -83,14 +86,20 @@ class _Plan:
 
 
 def _quantize(
-    source: Path, final: Path, feeds: Sequence[Feed], table: Sequence[StaysFloat], types: IntegerTypes, range_rule: str
+    source: Path,
+    final: Path,
+    feeds: Sequence[Feed],
+    table: Sequence[StaysFloat],
+    types: IntegerTypes,
+    range_rule: str,
+    smoothing: bool,
 ) -> Quantized:
     onnx = _package()
     range_named(range_rule)
     graph = Graph(onnx.load(source))
     large = sum(len(tensor.raw_data) for tensor in graph.graph.initializer) > EXTERNAL_ABOVE
     plan = _parted(source, graph, table)
-    _rewrite(graph, plan, feeds)
+    _rewrite(graph, plan, feeds, smoothing)
     ranges = ranges_from_feeds(graph, quantized_tensors(graph, plan.whole), feeds, range_rule, types)
     corrected = correct_biases(graph, plan.whole, ranges, feeds, types)
     warning = saturation_of(graph, plan.whole, ranges, feeds, types).warning
@@ -111,13 +120,13 @@ def _parted(source: Path, graph: Graph, table: Sequence[StaysFloat]) -> _Plan:
     return _Plan([name for name in layers.layers if name not in alone], alone, dict(layers.floats), [])
 
 
-def _rewrite(graph: Graph, plan: _Plan, feeds: Sequence[Feed]) -> None:
+def _rewrite(graph: Graph, plan: _Plan, feeds: Sequence[Feed], smoothing: bool) -> None:
     """Make the same function of operations that 8 bits hurt less."""
     tokens = split_start_tokens(graph, _kept_for(plan, START_TOKENS), feeds)
     branches = split_concatenations(graph, _kept_for(plan, CONCATENATIONS))
     plan.whole += [*tokens, *branches]
     plan.floats = {name: reason for name, reason in plan.floats.items() if name not in {*tokens, *branches}}
-    smoothed = smooth(graph, plan.whole, feeds)
+    smoothed = smooth(graph, plan.whole, feeds) if smoothing else ()
     plan.told += [f"start token apart in {len(tokens)} layers"] if tokens else []
     plan.told += [f"{len(branches)} branches of concatenations with a scale each"] if branches else []
     plan.told += [f"{len(smoothed)} layers smoothed"] if smoothed else []
