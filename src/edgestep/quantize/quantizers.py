@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgestep.quantize.chosen_widths import ChosenWidths
+from edgestep.quantize.chosen_widths import ChosenWidths, mixed_by
 from edgestep.quantize.coreml.evaluated import Evaluate
 from edgestep.quantize.coreml.mixed import MEAN_BITS, plan_mixed, quantize_coreml_mixed
 from edgestep.quantize.coreml.w8a8 import quantize_coreml_naive, quantize_coreml_w8a8
@@ -20,14 +20,22 @@ from edgestep.quantize.coreml.weights import fits
 from edgestep.quantize.floats import Quantized, StaysFloat, module_path
 from edgestep.quantize.keep_fp32 import dotted_fits
 from edgestep.quantize.onnx.integer_types import BY_TARGET, types_named
-from edgestep.quantize.onnx.mixed import quantize_onnx_mixed
 from edgestep.quantize.onnx.naive import quantize_onnx_naive
 from edgestep.quantize.onnx.w8a8 import onnx_layers, onnx_weight_files, quantize_onnx_a16w8, quantize_onnx_w8a8
-from edgestep.quantize.onnx.weight_only import onnx_weight_layers, quantize_onnx_w4, quantize_onnx_w8
-from edgestep.quantize.openvino.mixed import quantize_openvino_mixed
+from edgestep.quantize.onnx.weight_only import (
+    onnx_weight_layers,
+    quantize_onnx_w4,
+    quantize_onnx_w8,
+    quantize_onnx_weights,
+)
 from edgestep.quantize.openvino.naive import quantize_openvino_naive
 from edgestep.quantize.openvino.w8a8 import openvino_layers, openvino_weight_files, quantize_openvino_w8a8
-from edgestep.quantize.openvino.weight_only import quantize_openvino_w4, quantize_openvino_w8, weight_layers
+from edgestep.quantize.openvino.weight_only import (
+    quantize_openvino_w4,
+    quantize_openvino_w8,
+    quantize_openvino_weights,
+    weight_layers,
+)
 from edgestep.quantize.ranges import range_named
 
 
@@ -114,13 +122,19 @@ QUANTIZERS: dict[tuple[str, str], Quantizer] = {
         takes=("block_size",),
     ),
     ("onnx", "mixed"): Quantizer(
-        quantize_onnx_mixed, onnx_weight_files, _paths(onnx_weight_layers), ("onnx", "onnxruntime"), takes=("widths",)
+        mixed_by(quantize_onnx_weights, onnx_weight_files, onnx_weight_layers),
+        onnx_weight_files,
+        _paths(onnx_weight_layers),
+        ("onnx", "onnxruntime"),
+        takes=("widths",),
     ),
     ("openvino", "w8a8"): _openvino(quantize_openvino_w8a8, openvino_layers, "nncf"),
     ("openvino", "naive_w8a8"): _openvino(quantize_openvino_naive, openvino_layers, "nncf"),
     ("openvino", "w8"): _openvino(quantize_openvino_w8, weight_layers),
     ("openvino", "w4"): _openvino(quantize_openvino_w4, weight_layers, takes=("block_size",)),
-    ("openvino", "mixed"): _openvino(quantize_openvino_mixed, weight_layers, takes=("widths",)),
+    ("openvino", "mixed"): _openvino(
+        mixed_by(quantize_openvino_weights, openvino_weight_files, weight_layers), weight_layers, takes=("widths",)
+    ),
     ("coreml", "w8a8"): _coreml(quantize_coreml_w8a8, evaluates=True),
     ("coreml", "naive_w8a8"): _coreml(quantize_coreml_naive, evaluates=True),
     ("coreml", "mixed"): _coreml(quantize_coreml_mixed, plan=plan_mixed),
