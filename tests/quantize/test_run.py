@@ -62,20 +62,6 @@ def test_still_draws_the_parents_picture(float_artifact, w8a8, form):
                 assert sqnr(drawn.x0, again.x0) > X0_DB
 
 
-def test_the_table_is_what_saves_x0(float_artifact, w8a8, tmp_path):
-    """Negative control: with every layer in INT8, the error that k_e amplifies must be seen."""
-    parent = float_artifact("onnx", "split")
-    made = quantize(parent, scheme="w8a8", out=tmp_path / "naive", feeds=feeds_of(parent), table=())
-    assert made.key != read_artifact(w8a8("onnx", "split")).key
-    median = {}
-    with Drawer(parent, threads=1) as one:
-        for folder in (w8a8("onnx", "split"), tmp_path / "naive"):
-            with Drawer(folder, threads=1) as other:
-                drawn = [(one.draw(*case).x0, other.draw(*case).x0) for case in cases(made.contract, 5, seed=7)]
-            median[folder.name] = np.median([sqnr(*pair) for pair in drawn])
-    assert median["onnx-split"] > median["naive"] + 1
-
-
 @pytest.mark.parametrize("form", ["onnx", "openvino"])
 def test_same_feeds_same_bytes(float_artifact, w8a8, tmp_path, form):
     parent = float_artifact(form, "split")
@@ -93,17 +79,43 @@ def test_openvino_takes_float16_storage(float_artifact, tmp_path):
         assert picture_psnr(one.draw(*case).image, other.draw(*case).image) > PICTURE_DB
 
 
-def test_the_bundled_generator_shrinks_to_a_third(emoji, tmp_path):
+@pytest.fixture(scope="module")
+def emoji_parent(emoji, tmp_path_factory):
     from edgestep.export.run import export
     from edgestep.export.source.checkpoint import open_checkpoint
 
-    parent = tmp_path / "emoji"
-    whole = export(open_checkpoint(emoji), format="onnx", precision="fp32", layout="fused", target="x86", out=parent)
-    small = quantize(parent, scheme="w8a8", out=tmp_path / "w8a8", feeds=feeds_of(parent, count=2))
+    parent = tmp_path_factory.mktemp("emoji") / "fp32"
+    export(open_checkpoint(emoji), format="onnx", precision="fp32", layout="split", target="x86", out=parent)
+    return parent
+
+
+@pytest.fixture(scope="module")
+def emoji_w8a8(emoji_parent, tmp_path_factory):
+    made = tmp_path_factory.mktemp("emoji") / "w8a8"
+    quantize(emoji_parent, scheme="w8a8", out=made, feeds=feeds_of(emoji_parent, count=4))
+    return made
+
+
+def test_the_bundled_generator_shrinks_to_a_third(emoji_parent, emoji_w8a8):
+    whole, small = read_artifact(emoji_parent), read_artifact(emoji_w8a8)
     assert small.bytes < 0.35 * whole.bytes
-    with Drawer(tmp_path / "w8a8", threads=1) as drawer:
+    with Drawer(emoji_w8a8, threads=1) as drawer:
         image = drawer.draw(*cases(small.contract, 1, seed=7)[0]).image
     assert image.shape == (1, *small.contract.image_size, 3)
+
+
+def test_the_table_saves_decibels_of_the_bundled_generator(emoji_parent, emoji_w8a8, tmp_path):
+    """Negative control: with every layer in INT8, conv_in and conv_out too, each picture is worse.
+
+    The median of the differences was 1.6 dB over 5 pictures; on a random network it is lost in the noise.
+    """
+    every = tmp_path / "every"
+    made = quantize(emoji_parent, scheme="w8a8", out=every, feeds=feeds_of(emoji_parent, count=4), table=())
+    assert made.key != read_artifact(emoji_w8a8).key
+    with Drawer(emoji_parent, threads=1) as one, Drawer(emoji_w8a8, threads=1) as two, Drawer(every, threads=1) as bad:
+        drawn = [[each.draw(*case).image for each in (one, two, bad)] for case in cases(made.contract, 5, seed=7)]
+    saved = [picture_psnr(right, care) - picture_psnr(right, none) for right, care, none in drawn]
+    assert np.median(saved) > 0.8
 
 
 def changed_manifest(folder: Path, **changes: str) -> Path:
