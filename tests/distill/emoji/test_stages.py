@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 from edgestep.artifact import BadInput
 from edgestep.distill import loop
 from edgestep.distill.config import Config
+from edgestep.distill.emoji.judging import add_to_curve
 from edgestep.distill.emoji.pictures import MORE_FILE
 from edgestep.distill.emoji.stages import distill_emoji
 from edgestep.distill.evaluation.sizes import Sizes
@@ -108,6 +109,8 @@ def test_distill_resumes_bit_for_bit_and_saves_a_pipeline(tmp_path: Path, worker
     assert [(row["stage"], row["step"]) for row in curve] == [
         ("regression", 1), ("regression", 2), ("matching", 1), ("matching", 2),
     ]  # fmt: skip
+    again = [json.loads(line) for line in (broken / "curves" / "curve.jsonl").read_text().splitlines()]
+    assert again == curve  # a row that was written before a kill is not there twice
     assert any("held-out pictures come back" in line for line in told)
 
 
@@ -115,8 +118,19 @@ def test_state_of_another_config_is_refused(tmp_path: Path, workers: Workers):
     write_toy_data(tmp_path / "work")
     distill_emoji(tmp_path / "work", recipe=MINI, until="autoencoder", workers=workers)
     other = dataclasses.replace(MINI, autoencoder_channels=(8, 16, 16, 16), autoencoder_steps=5)
+    with pytest.raises(BadInput, match="begun with another recipe: autoencoder_channels, autoencoder_steps; expected"):
+        distill_emoji(tmp_path / "work", recipe=other, until="autoencoder", workers=workers)
+    (tmp_path / "work" / "recipe.json").unlink()
     with pytest.raises(BadInput, match="another config"):
         distill_emoji(tmp_path / "work", recipe=other, until="autoencoder", workers=workers)
+
+
+def test_a_row_of_the_curve_takes_the_place_of_one_from_before_a_kill(tmp_path: Path):
+    for top1 in (0.1, 0.2):
+        for step in (1, 2):
+            add_to_curve(tmp_path / "curve.jsonl", {"stage": "matching", "step": step, "top1": top1 * step})
+    rows = [json.loads(line) for line in (tmp_path / "curve.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["top1"]) for row in rows] == [(1, 0.2), (2, 0.4)]
 
 
 def test_unknown_stage_is_refused(tmp_path: Path):

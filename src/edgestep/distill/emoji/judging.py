@@ -1,6 +1,8 @@
 """The judge and the wordings that emoji generators are measured with, and the curve of the measures over a training."""
 
 import json
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -60,9 +62,7 @@ class Watch:
             "recall": precision_recall(real.features, drawn.features)[1].mean(),
             "spread": spread.mean(),
         }
-        self.out.mkdir(parents=True, exist_ok=True)
-        with (self.out / "curve.jsonl").open("a") as file:
-            file.write(json.dumps({k: _plain(v) for k, v in row.items()}) + "\n")
+        add_to_curve(self.out / "curve.jsonl", {k: _plain(v) for k, v in row.items()})
         self._grid(way, self.out / "grids" / f"{stage}-{done:06d}.png")
 
     def _judged(self, way: Way, prompts: Prompts, noise: torch.Tensor) -> Judged:
@@ -80,6 +80,16 @@ class Watch:
             noise = noise_of(len(SHOWN), way.latent_shape, seed)
             columns[f"seed {seed}"] = to_uint8(way.draw(list(SHOWN), noise))
         save_grid(columns, SHOWN, path)
+
+
+def add_to_curve(path: Path, row: Mapping[str, Any]) -> None:
+    """Append a row of measures to a .jsonl; one of the same stage and step, from before a run was killed, gives way."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    rows = [old for old in map(json.loads, lines) if (old["stage"], old["step"]) != (row["stage"], row["step"])]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_text("".join(json.dumps(each) + "\n" for each in (*rows, row)))
+    os.replace(aside, path)
 
 
 def _plain(value: Any) -> Any:

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from edgestep.artifact import BadInput
 from edgestep.distill.config import Config
@@ -63,11 +65,14 @@ def recipe_from_json(path: Path) -> EmojiRecipe:
     """Read a recipe: the fields of `EmojiRecipe` that differ from its defaults, `student` likewise."""
     try:
         values = json.loads(path.read_text())
-        student = dataclasses.replace(EmojiRecipe().student, **values.pop("student", {}))
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return EmojiRecipe(**values, student=student)
+        student = dataclasses.replace(EmojiRecipe().student, **_with_tuples(values.pop("student", {})))
+        return EmojiRecipe(**_with_tuples(values), student=student)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise BadInput(f"got {path}, no recipe ({error}); expected the fields of EmojiRecipe; correct it") from error
+
+
+def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def recipe_json(recipe: EmojiRecipe) -> str:

@@ -6,6 +6,7 @@ Each stage keeps its result in the work folder; a run that was killed goes on wh
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from edgestep.distill.emoji.latents import encode_latents
 from edgestep.distill.emoji.networks import one_step_scheduler
 from edgestep.distill.emoji.pictures import build_pictures, fetch_packages, read_held_out_pictures
 from edgestep.distill.emoji.prompts import prompts_from_concepts
-from edgestep.distill.emoji.recipe import EmojiRecipe, recipe_json
+from edgestep.distill.emoji.recipe import EmojiRecipe, recipe_from_json, recipe_json
 from edgestep.distill.emoji.rows import write_rows
 from edgestep.distill.emoji.teacher import train_teacher
 from edgestep.distill.emoji.tokenizer import train_tokenizer
@@ -40,6 +41,7 @@ from edgestep.distill.run import Look, Student, distill
 from edgestep.distill.teacher import Teacher
 from edgestep.distill.workers import Workers
 
+RECIPE = "recipe.json"
 STAGES = ("data", "autoencoder", "teacher", "student")
 Tell = Callable[[str], None]
 
@@ -63,6 +65,7 @@ def distill_emoji(
     if out is not None:
         check_writable(out)
     recipe, workers = recipe or EmojiRecipe(), workers or Workers.of(log_folder=work)
+    check_begun(work, recipe)
     wanted = STAGES[: STAGES.index(until) + 1]
     make_pictures(work, icons or work / "icons", recipe, workers, tell)
     if "autoencoder" not in wanted:
@@ -84,13 +87,27 @@ def distill_emoji(
         save_emoji(work, out, Parts(teacher, vae), student.unet, evaluation.table)
 
 
+def check_begun(work: Path, recipe: EmojiRecipe) -> None:
+    """Raise BadInput where the work folder was begun with another recipe, naming the fields that differ."""
+    path = work / RECIPE
+    if not path.exists():
+        return
+    begun, wanted = recipe_from_json(path), recipe
+    differ = [each.name for each in fields(EmojiRecipe) if getattr(begun, each.name) != getattr(wanted, each.name)]
+    if differ:
+        raise BadInput(
+            f"got {work}, begun with another recipe: {', '.join(differ)}; expected that of {path}; choose another "
+            "folder, or remove it"
+        )
+
+
 def make_pictures(work: Path, icons: Path, recipe: EmojiRecipe, workers: Workers, tell: Tell) -> None:
     """Draw the pictures and write the recipe down, once, on the main process."""
     if workers.is_main and not (work / "captions.json").exists():
         fetch_packages(icons)
         tell(f"{build_pictures(icons, work, recipe)} pictures")
     if workers.is_main:
-        (work / "recipe.json").write_text(recipe_json(recipe))
+        (work / RECIPE).write_text(recipe_json(recipe))
     workers.wait()
 
 

@@ -85,6 +85,7 @@ def judge_and_measure(
     judged = {way.name: _judge(way, latents, sets, judge, sizes) for way in ways}
     real, again = (judge_real(work, judge, sizes.pictures, sizes.seed + seed) for seed in (100, 200))
     gathered = Gathered(real, again, judged)
+    out.mkdir(parents=True, exist_ok=True)
     gathered.save(out / GATHERED)
     about = {"sizes": asdict(sizes), "device": latents.device, "judge": _about_judge(judge)}
     return write_measures(gathered, teacher, out, sizes, about)
