@@ -32,9 +32,10 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
     "lora_scale": (Annotated[float, typer.Option(help="What the LoRA is multiplied by.", rich_help_panel=OVER)], 1.0),
     "decoder": (
         Annotated[
-            Path | None,
+            str | None,
             typer.Option(
-                help="Folder of an AutoencoderTiny in place of the VAE: faster, not the same.", rich_help_panel=OVER
+                help="An AutoencoderTiny's folder, or 'emoji-tiny', in place of the VAE: faster, not the same.",
+                rich_help_panel=OVER,
             ),
         ],
         None,
@@ -105,10 +106,11 @@ def takes_source(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def source_from_options(checkpoint: str, **said: Any) -> Any:
     """Return the Source of a command line; BadInput where the checkpoint is none, or an option cannot be read."""
-    from edgestep.export.source.checkpoint import checkpoint_folder
+    from edgestep.export.source.checkpoint import checkpoint_folder, decoder_folder
     from edgestep.export.source.source import Source
 
     said["timesteps"] = None if said["timesteps"] is None else _numbers(said["timesteps"])
+    said["decoder"] = None if said["decoder"] is None else decoder_folder(said["decoder"])
     said["size"] = None if said["size"] is None else _size(said["size"])
     return Source(checkpoint_folder(checkpoint), **said)
 

@@ -65,13 +65,23 @@ class Checkpoint:
         return "fp16" if ".fp16." in self.weights[self.denoiser][0].name else None
 
 
+BUNDLED = Path(__file__).parents[2] / "checkpoints"
+TINY_DECODER = "emoji-tiny"
+"""The name of the tiny decoder that is shipped beside the bundled generator."""
+
+
+def decoder_folder(name: str) -> Path:
+    """Return the folder that a decoder's name means: "emoji-tiny" is the bundled one; a folder is checked later."""
+    return BUNDLED / "emoji_tiny_decoder" if name == TINY_DECODER else Path(name)
+
+
 def checkpoint_folder(name: str) -> Path:
     """Return the folder that a name means: "emoji" is the bundled one, else a folder, else a hub id "org/name".
 
     Raises BadInput where it is none of them, or the hub cannot be reached.
     """
     if name == "emoji":
-        return Path(__file__).parents[2] / "checkpoints" / "emoji"
+        return BUNDLED / "emoji"
     path = Path(name)
     if path.exists():
         return path
