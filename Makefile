@@ -4,8 +4,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-# A process per core, four at the most; a file's tests stay together, what its fixtures made is shared.
-PYTEST = $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+# A process per core, four at the most; a file's tests stay together, files begin in the order of tests/conftest.py.
+PYTEST = $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-all check style clean
 

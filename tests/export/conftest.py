@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgestep.artifact import Artifact, OneStep
+from edgestep.artifact import Artifact, OneStep, read_artifact
 from edgestep.export.coreml.options import CoreMLOptions
 from edgestep.export.graph.graphs import Graphs
-from edgestep.export.recipe.contract import contract_from_checkpoint
-from edgestep.export.run import export
-from edgestep.export.source.checkpoint import Checkpoint, open_checkpoint
+from edgestep.export.source.checkpoint import Checkpoint
+from tests.exports import Exports
 
 
 @dataclass(frozen=True)
@@ -31,18 +30,18 @@ class Made:
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tiny: Path) -> Checkpoint:
-    return open_checkpoint(tiny)
+def checkpoint(tiny_exports: Exports) -> Checkpoint:
+    return tiny_exports.checkpoint
 
 
 @pytest.fixture(scope="session")
-def contract(checkpoint: Checkpoint) -> OneStep:
-    return contract_from_checkpoint(checkpoint)
+def graphs(tiny_exports: Exports) -> Graphs:
+    return tiny_exports.graphs
 
 
 @pytest.fixture(scope="session")
-def graphs(checkpoint: Checkpoint, contract: OneStep) -> Graphs:
-    return Graphs(checkpoint, contract)
+def contract(tiny_exports: Exports) -> OneStep:
+    return tiny_exports.graphs.contract
 
 
 @pytest.fixture(scope="session")
@@ -54,26 +53,12 @@ def feeds(contract: OneStep) -> Feeds:
 
 
 @pytest.fixture(scope="session")
-def make(checkpoint: Checkpoint, graphs: Graphs, tmp_path_factory: pytest.TempPathFactory):
+def make(tiny_exports: Exports):
     """Return a function of format, precision, layout and Core ML's options: the tiny checkpoint, exported once each."""
-    made: dict[tuple[str, str, str, CoreMLOptions | None], Made] = {}
 
     def exported(format: str, precision: str, layout: str, options: CoreMLOptions | None = None) -> Made:
-        key = (format, precision, layout, options)
-        if key not in made:
-            out = tmp_path_factory.mktemp("artifacts") / f"{format}-{precision}-{layout}"
-            artifact = export(
-                checkpoint,
-                format=format,
-                precision=precision,
-                layout=layout,
-                target="x86",
-                out=out,
-                graphs=graphs,
-                coreml=options,
-            )
-            made[key] = Made(out, artifact)
-        return made[key]
+        folder = tiny_exports(format, layout, precision, options)
+        return Made(folder, read_artifact(folder, verify=False))
 
     return exported
 

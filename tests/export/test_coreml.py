@@ -19,7 +19,8 @@ from tests.export.packages import counted, in_float32, operations, spec_of
 
 pytest.importorskip("coremltools")
 
-PLAIN = CoreMLOptions("plain", "cpu", "iOS17")
+PLAIN = CoreMLOptions()
+"""As an export is that says nothing: tests of other rooms take it too."""
 FORMS = {
     "plain": PLAIN,
     "sdpa": CoreMLOptions("sdpa", "gpu", "iOS18"),
@@ -74,9 +75,16 @@ def test_vocabulary_and_merges_come_from_tokenizer_json_where_they_are_not_publi
         bpe_file("merges.txt", b'{"model": {"type": "Unigram", "vocab": []}}')
 
 
-@pytest.mark.parametrize("layout", ["split", "fused"])
-def test_every_input_and_output_is_described_and_the_contract_is_in_it(make, contract, layout):
-    made = make("coreml", "fp16", layout, PLAIN)
+@pytest.mark.parametrize(
+    ("layout", "form", "said"),
+    [
+        ("split", "plain", {"attention": "plain", "compute_unit": "all", "deployment_target": "iOS17"}),
+        ("split", "sdpa", {"attention": "sdpa", "compute_unit": "gpu", "deployment_target": "iOS18"}),
+        ("fused", "plain", {"attention": "plain", "compute_unit": "all", "deployment_target": "iOS17"}),
+    ],
+)
+def test_every_input_and_output_is_described_and_the_contract_is_in_it(make, contract, layout, form, said):
+    made = make("coreml", "fp16", layout, FORMS[form])
     for component in made.artifact.components:
         described = spec_of(made.folder / component.file).description
         assert all(f.shortDescription for f in (*described.input, *described.output))
@@ -84,9 +92,9 @@ def test_every_input_and_output_is_described_and_the_contract_is_in_it(make, con
         assert about.shortDescription and about.author == "edgestep" and about.license == made.artifact.licence
         recorded = json.loads(told["edgestep.contract"])
         assert (recorded["k_e"], recorded["timestep"]) == (contract.k_e, contract.timestep)
-        assert told["edgestep.attention"] == "plain" and told["edgestep.compute_unit"] == "cpu"
+        assert told["edgestep.attention"] == form and told["edgestep.compute_unit"] == said["compute_unit"]
         assert told["edgestep.component"] == component.name
-    assert made.artifact.options == {"attention": "plain", "compute_unit": "cpu", "deployment_target": "iOS17"}
+    assert made.artifact.options == said
 
 
 @pytest.mark.parametrize(("form", "version"), [("plain", 8), ("sdpa", 9)])

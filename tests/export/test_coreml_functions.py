@@ -19,7 +19,7 @@ from tests.export.conftest import Made
 
 ct = pytest.importorskip("coremltools")
 
-NEWEST = CoreMLOptions(deployment_target="iOS18")
+NEWEST = CoreMLOptions(compute_unit="gpu", deployment_target="iOS18")
 GIVEN = {"format": "coreml", "precision": "fp16", "layout": "fused", "target": "iphone"}
 SIZES = {"size_16x16": (16, 16), "size_24x32": (24, 32)}
 
@@ -32,15 +32,13 @@ def sized(checkpoint, graphs, tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 @pytest.fixture(scope="module")
-def alone(checkpoint, graphs, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def alone(checkpoint, make, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return the package of each size by itself, the second as --size exports it."""
-    made = {}
     other = open_source(replace(checkpoint.source, size=SIZES["size_24x32"]))
-    for name, own in {"size_16x16": graphs, "size_24x32": Graphs(other, contract_from_checkpoint(other))}.items():
-        out = tmp_path_factory.mktemp("alone") / name
-        write_coreml(out, own, ("generator",), "fp16", NEWEST)
-        made[name] = out / "generator.mlpackage"
-    return made
+    out = tmp_path_factory.mktemp("alone")
+    write_coreml(out, Graphs(other, contract_from_checkpoint(other)), ("generator",), "fp16", NEWEST)
+    folders = {"size_16x16": make("coreml", "fp16", "fused", NEWEST).folder, "size_24x32": out}
+    return {name: folder / "generator.mlpackage" for name, folder in folders.items()}
 
 
 def bytes_of(folder: Path) -> int:

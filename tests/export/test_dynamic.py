@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from edgestep.artifact import BadInput
+from edgestep.export.graph.graphs import Graphs
 from edgestep.export.recipe.contract import contract_from_checkpoint
 from edgestep.export.run import export
 from edgestep.export.source.checkpoint import open_source
@@ -17,11 +18,17 @@ SIZES = ((1, 8, 8), (3, 8, 8), (2, 4, 12))
 """Batch, and the latents' height and width."""
 
 
+@pytest.fixture(scope="module")
+def open_graphs(checkpoint, contract) -> Graphs:
+    """Captured once for all formats."""
+    return Graphs(checkpoint, contract, dynamic=BOTH)
+
+
 @pytest.mark.parametrize("layout", ["split", "fused"])
 @pytest.mark.parametrize("format", ["onnx", "openvino"])
-def test_any_batch_and_resolution_of_sd(tiny, checkpoint, contract, tmp_path, format: str, layout: str):
-    out = tmp_path / "artifact"
-    made = export(checkpoint, format=format, precision="fp32", layout=layout, target="x86", out=out, dynamic=BOTH)
+def test_any_batch_and_resolution_of_sd(tiny, checkpoint, open_graphs, tmp_path, format: str, layout: str):
+    out, given = tmp_path / "artifact", {"format": format, "precision": "fp32", "layout": layout, "target": "x86"}
+    made = export(checkpoint, out=out, dynamic=BOTH, graphs=open_graphs, **given)
     assert all(spec.shape[0] == -1 for c in made.components for spec in c.inputs if len(spec.shape) > 1)
     with Drawer(out) as drawer:
         for batch, height, width in SIZES:

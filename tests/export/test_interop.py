@@ -6,9 +6,6 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from edgestep.export.recipe.contract import contract_from_checkpoint
-from edgestep.export.run import export
-from edgestep.export.source.checkpoint import open_checkpoint
 from tests.export.conftest import worst_level
 from tests.export.family_artifacts import FamilyArtifacts, family_artifacts
 from tests.families import FAMILIES
@@ -52,19 +49,17 @@ def test_optimum_draws_the_same_picture(make, feeds, contract, name: str, guidan
     assert _psnr(ours, np.round(image * 255)) >= 50
 
 
-def test_optimum_draws_emoji(emoji, tmp_path):
+def test_optimum_draws_emoji(emoji, emoji_exports):
     client = pytest.importorskip("optimum.onnxruntime")
     import torch
     from diffusers import StableDiffusionPipeline
 
-    checkpoint = open_checkpoint(emoji)
-    contract = contract_from_checkpoint(checkpoint)
-    export(checkpoint, format="onnx", precision="fp32", layout="split", target="x86", out=tmp_path / "emoji")
+    contract = emoji_exports.graphs.contract
     latents = torch.randn(1, *contract.latent_shape, generator=torch.Generator().manual_seed(0))
     options = {"num_inference_steps": 1, "guidance_scale": 1.0, "latents": latents, "output_type": "np"}
     images = []
     for pipeline in (
-        client.ORTDiffusionPipeline.from_pretrained(tmp_path / "emoji"),
+        client.ORTDiffusionPipeline.from_pretrained(emoji_exports("onnx", "split")),
         StableDiffusionPipeline.from_pretrained(emoji, torch_dtype=torch.float32),
     ):
         pipeline.set_progress_bar_config(disable=True)

@@ -7,8 +7,10 @@ import pytest
 from edgestep.harness.reference.bundle import Reference, read_reference
 from edgestep.harness.reference.record import record_reference
 from edgestep.harness.reference.torch_one_step import TorchOneStep
+from tests.exports import Exports
 from tests.harness.mutants.good import Emoji
 from tests.harness.tapped import Tapped, tapped_from_emoji
+from tests.made_once import made_once, session_folder
 
 PROMPTS = ("a red heart", "grinning face", "cat face", "green apple")
 
@@ -20,9 +22,10 @@ def torch_tiny(tiny: Path) -> TorchOneStep:
 
 @pytest.fixture(scope="session")
 def bundle_folder(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("reference") / "tiny"
-    record_reference(tiny, device="cpu", cases=8, out=folder, prompts=PROMPTS)
-    return folder
+    def record(out: Path) -> None:
+        record_reference(tiny, device="cpu", cases=8, out=out, prompts=PROMPTS)
+
+    return made_once(session_folder(tmp_path_factory) / "references" / "tiny", record)
 
 
 @pytest.fixture(scope="session")
@@ -31,25 +34,9 @@ def reference(bundle_folder: Path) -> Reference:
 
 
 @pytest.fixture(scope="session")
-def artifacts(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `split` and `fused`: ONNX fp32."""
-    from edgestep.export.graph.graphs import Graphs
-    from edgestep.export.recipe.contract import contract_from_checkpoint
-    from edgestep.export.run import export
-    from edgestep.export.source.checkpoint import open_checkpoint
-
-    folder, checkpoint = tmp_path_factory.mktemp("artifacts"), open_checkpoint(tiny)
-    graphs = Graphs(checkpoint, contract_from_checkpoint(checkpoint), lambda _: None)  # captured once for both
-    for layout in ("split", "fused"):
-        out = folder / layout
-        export(checkpoint, format="onnx", precision="fp32", layout=layout, target="x86", out=out, graphs=graphs)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def emoji_made(tmp_path_factory: pytest.TempPathFactory) -> Emoji:
+def emoji_made(emoji_exports: Exports, tmp_path_factory: pytest.TempPathFactory) -> Emoji:
     """The bundled generator's fp32 artifacts and a bundle of 8 cases, each made when it is first asked for."""
-    return Emoji(tmp_path_factory.mktemp("emoji"))
+    return Emoji(session_folder(tmp_path_factory) / "emoji", emoji_exports)
 
 
 @pytest.fixture(scope="session")
@@ -59,10 +46,10 @@ def tapped(emoji_made: Emoji, tmp_path_factory: pytest.TempPathFactory) -> Tappe
 
 
 @pytest.fixture(scope="session")
-def split_folder(artifacts: Path) -> Path:
-    return artifacts / "split"
+def split_folder(tiny_exports: Exports) -> Path:
+    return tiny_exports("onnx", "split")
 
 
 @pytest.fixture(scope="session")
-def fused_folder(artifacts: Path) -> Path:
-    return artifacts / "fused"
+def fused_folder(tiny_exports: Exports) -> Path:
+    return tiny_exports("onnx", "fused")

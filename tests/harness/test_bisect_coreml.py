@@ -78,7 +78,7 @@ MAKES = {name: _weight(module, change) for name, (module, _, change) in DAMAGES.
 
 def test_the_sound_packages_have_no_suspect(tapped: Tapped):
     emoji, reference, taps = tapped
-    found = bisect_artifact(emoji.artifact(COREML), reference, taps)
+    found = bisect_artifact(emoji.artifact(COREML), reference, taps, threads=1)
     assert found.suspects == () and found.runtime == "mil-evaluator"
     assert len(found.taps) > 400
     assert min(tap.local_db for tap in found.taps) > 103
@@ -93,7 +93,7 @@ def test_the_damaged_layer_is_named(tapped: Tapped, tmp_path: Path, name: str):
     emoji, reference, taps = tapped
     module, op, _ = {**DAMAGES, **PROGRAMS}[name]
     with damaged(emoji.artifact(COREML), Mutant(name, MAKES[name], (COREML,)), tmp_path / "mutant") as folder:
-        found = bisect_artifact(folder, reference, taps)
+        found = bisect_artifact(folder, reference, taps, threads=1)
     assert [(tap.module, tap.op) for tap in found.suspects] == [(module, op)]
 
 
@@ -101,7 +101,7 @@ def test_what_cannot_be_compared_is_refused(tapped: Tapped, tmp_path: Path):
     emoji, reference, taps = tapped
     folder = edited_manifest(emoji.artifact(COREML), tmp_path / "artifact", options={"attention": "split-einsum"})
     with pytest.raises(BadInput, match="split-einsum attention"):
-        bisect_artifact(folder, reference, taps)
+        bisect_artifact(folder, reference, taps, threads=1)
     shutil.rmtree(folder)
 
 

@@ -17,7 +17,7 @@ from tests.harness.tapped import Tapped
 @pytest.mark.parametrize("form", [SPLIT, OPENVINO])
 def test_the_sound_artifact_has_no_suspect(tapped: Tapped, form: str):
     emoji, reference, taps = tapped
-    found = bisect_artifact(emoji.artifact(form), reference, taps)
+    found = bisect_artifact(emoji.artifact(form), reference, taps, threads=1)
     assert found.suspects == ()
     assert len(found.taps) > 400
     assert min(tap.local_db for tap in found.taps) > 110
@@ -39,7 +39,7 @@ def test_the_damaged_layer_is_named(tapped: Tapped, tmp_path: Path, form: str, n
     damage = DAMAGES[name]
     make = damage.onnx if form == SPLIT else damage.openvino
     with damaged(emoji.artifact(form), Mutant(name, make, (form,)), tmp_path / "mutant") as folder:
-        found = bisect_artifact(folder, reference, taps)
+        found = bisect_artifact(folder, reference, taps, threads=1)
     assert [tap.module for tap in found.suspects] == [damage.module]
     culprit = found.suspects[0]
     assert damage.op in culprit.ops
@@ -54,12 +54,12 @@ def test_a_damaged_layer_is_named_among_quantized_ones(tapped: Tapped, tmp_path:
     # As the command calibrates: from random token ids instead, the worst layer of a sound artifact has 11 dB.
     feeds = calibration_from_prompts(PROMPTS, SAMPLES, strict=False).feeds(emoji.artifact(form))
     quantize(emoji.artifact(form), scheme="w8a8", out=w8a8, feeds=feeds)
-    sound = bisect_artifact(w8a8, reference, taps)
+    sound = bisect_artifact(w8a8, reference, taps, threads=1)
     assert sound.suspects == ()
     assert 15 < sound.ranked[0].local_db < 40
     assert sum(tap.quantized for tap in sound.taps) > 100
     damage = DAMAGES["residual dropped"]
     make = damage.onnx if form == SPLIT else damage.openvino
     with damaged(w8a8, Mutant("residual dropped", make, (form,)), tmp_path / "mutant") as folder:
-        found = bisect_artifact(folder, reference, taps)
+        found = bisect_artifact(folder, reference, taps, threads=1)
     assert [(tap.module, tap.op) for tap in found.suspects] == [(damage.module, damage.op)]

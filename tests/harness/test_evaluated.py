@@ -24,6 +24,7 @@ from edgestep.pytest_plugin.message import message_from_parity
 from edgestep.runtimes.drawing import Drawing
 from edgestep.runtimes.registry import SESSIONS
 from edgestep.ship.gates import gates_from_parity
+from tests.exports import Exports
 from tests.harness.edited import edited
 from tests.harness.made_up import made_results
 
@@ -31,14 +32,9 @@ LABEL = "graph parity (evaluated)"
 
 
 @pytest.fixture(scope="module")
-def coreml_folder(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def coreml_folder(tiny_exports: Exports) -> Path:
     pytest.importorskip("coremltools")
-    from edgestep.export.run import export
-    from edgestep.export.source.checkpoint import open_checkpoint
-
-    out = tmp_path_factory.mktemp("coreml") / "split"
-    export(open_checkpoint(tiny), format="coreml", precision="fp16", layout="split", target="mac", out=out)
-    return out
+    return tiny_exports("coreml", "split", "fp16")
 
 
 def test_the_program_passes_and_is_called_what_it_is(coreml_folder, reference):

@@ -7,7 +7,7 @@ import pytest
 import edgestep.pytest_plugin.comparison
 import edgestep.pytest_plugin.session_results  # pytester forgets what is first imported inside a session: not these  # noqa: F401
 from edgestep.harness.reference.record import record_reference
-from tests.harness.conftest import PROMPTS, artifacts, bundle_folder, fused_folder, split_folder  # noqa: F401
+from tests.harness.conftest import PROMPTS, bundle_folder, fused_folder, split_folder  # noqa: F401
 from tests.harness.edited import edited
 
 SUITE = """

@@ -8,6 +8,8 @@ import pytest
 
 from edgestep.artifact import OneStep
 from edgestep.runtimes.drawing import Drawer
+from tests.exports import Exports
+from tests.made_once import made_once, session_folder
 
 FORMS = [("onnx", "split"), ("onnx", "fused"), ("openvino", "split"), ("openvino", "fused")]
 
@@ -36,25 +38,9 @@ def feeds_of(folder: Path, count: int = 6, seed: int = 0) -> dict[str, list[dict
 
 
 @pytest.fixture(scope="session")
-def float_artifact(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Return (format, layout, precision) -> the folder of the tiny checkpoint's export, made when first asked for."""
-    from edgestep.export.graph.graphs import Graphs
-    from edgestep.export.recipe.contract import contract_from_checkpoint
-    from edgestep.export.run import export
-    from edgestep.export.source.checkpoint import open_checkpoint
-
-    checkpoint = open_checkpoint(tiny)
-    graphs = Graphs(checkpoint, contract_from_checkpoint(checkpoint))
-    root = tmp_path_factory.mktemp("floats")
-
-    def folder(form: str, layout: str, precision: str = "fp32") -> Path:
-        out = root / f"{form}-{layout}-{precision}"
-        if not out.exists():
-            target = {"onnx": "x86", "openvino": "intel", "coreml": "mac"}[form]
-            export(checkpoint, format=form, precision=precision, layout=layout, target=target, out=out, graphs=graphs)
-        return out
-
-    return folder
+def float_artifact(tiny_exports: Exports) -> Exports:
+    """(format, layout, precision) -> the folder of the tiny checkpoint's export, made when first asked for."""
+    return tiny_exports
 
 
 @pytest.fixture(scope="session")
@@ -62,14 +48,13 @@ def w8a8(float_artifact, tmp_path_factory: pytest.TempPathFactory) -> Callable[.
     """Return (format, layout) -> the folder of its w8a8, made when first asked for."""
     from edgestep.quantize.run import quantize
 
-    root = tmp_path_factory.mktemp("quantized")
+    root = session_folder(tmp_path_factory) / "quantized"
 
     def folder(form: str, layout: str) -> Path:
-        out = root / f"{form}-{layout}"
-        if not out.exists():
-            parent = float_artifact(form, layout)
-            quantize(parent, scheme="w8a8", out=out, feeds=feeds_of(parent))
-        return out
+        parent = float_artifact(form, layout)
+        return made_once(
+            root / f"{form}-{layout}", lambda out: quantize(parent, scheme="w8a8", out=out, feeds=feeds_of(parent))
+        )
 
     return folder
 

@@ -1,6 +1,7 @@
 """'edgestep quantize' with what cannot be quantized: one line, exit status 2, and nothing left behind."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,14 +17,23 @@ ABSENT = [(name, form) for name, scheme in SCHEMES.items() for form in FORMATS i
 MADE = [(name, form) for name, scheme in SCHEMES.items() for form in scheme.formats]
 
 
+@pytest.fixture(scope="module")
+def handmade(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return format -> the folder of a fused artifact."""
+    folders = {form: tmp_path_factory.mktemp("handmade") / form for form in ("onnx", "openvino")}
+    for form, folder in folders.items():
+        folder.mkdir()
+        save_handmade(folder, form, "fused")
+    return folders
+
+
 @pytest.fixture
-def refused(tmp_path: Path, monkeypatch, capsys) -> Callable[..., str]:
-    """Return what makes a fused artifact with `changes` in its manifest, quantizes it, and returns the one line."""
+def refused(handmade: dict[str, Path], tmp_path: Path, monkeypatch, capsys) -> Callable[..., str]:
+    """Return what copies a fused artifact with `changes` in its manifest, quantizes it, and returns the one line."""
 
     def run(*words: str, form: str = "onnx", **changes: str) -> str:
         parent, out = tmp_path / "parent", tmp_path / "out"
-        parent.mkdir()
-        save_handmade(parent, "onnx" if form == "coreml" else form, "fused")
+        shutil.copytree(handmade["onnx" if form == "coreml" else form], parent)
         path = parent / MANIFEST
         path.write_text(json.dumps(json.loads(path.read_text()) | {"format": form} | changes))
         before = sorted(tmp_path.iterdir())

@@ -80,19 +80,18 @@ def test_openvino_takes_float16_storage(float_artifact, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def emoji_parent(emoji, tmp_path_factory):
-    from edgestep.export.run import export
-    from edgestep.export.source.checkpoint import open_checkpoint
+def emoji_parent(emoji_exports):
+    return emoji_exports("onnx", "split")
 
-    parent = tmp_path_factory.mktemp("emoji") / "fp32"
-    export(open_checkpoint(emoji), format="onnx", precision="fp32", layout="split", target="x86", out=parent)
-    return parent
+
+FEW = 32
+"""Drawings: with 4 of them a channel's range is cut in the next prompt, and plain INT8 would be better."""
 
 
 @pytest.fixture(scope="module")
 def emoji_w8a8(emoji_parent, tmp_path_factory):
     made = tmp_path_factory.mktemp("emoji") / "w8a8"
-    quantize(emoji_parent, scheme="w8a8", out=made, feeds=feeds_of(emoji_parent, count=4))
+    quantize(emoji_parent, scheme="w8a8", out=made, feeds=feeds_of(emoji_parent, count=FEW))
     return made
 
 
@@ -104,18 +103,19 @@ def test_the_bundled_generator_shrinks_to_a_third(emoji_parent, emoji_w8a8):
     assert image.shape == (1, *small.contract.image_size, 3)
 
 
-def test_the_table_saves_decibels_of_the_bundled_generator(emoji_parent, emoji_w8a8, tmp_path):
-    """Negative control: with every layer in INT8, conv_in and conv_out too, each picture is worse.
+def test_care_saves_decibels_of_the_bundled_generator(emoji_parent, emoji_w8a8, tmp_path):
+    """Negative control: plain INT8 of the same graph, calibrated on the same, is worse.
 
-    The median of the differences was 1.6 dB over 5 pictures; on a random network it is lost in the noise.
+    The bar is 6 dB in the worst of 64 cases, which a benchmark measures; these are the medians of 5.
     """
-    every = tmp_path / "every"
-    made = quantize(emoji_parent, scheme="w8a8", out=every, feeds=feeds_of(emoji_parent, count=4), table=())
-    assert made.key != read_artifact(emoji_w8a8).key
-    with Drawer(emoji_parent, threads=1) as one, Drawer(emoji_w8a8, threads=1) as two, Drawer(every, threads=1) as bad:
-        drawn = [[each.draw(*case).image for each in (one, two, bad)] for case in cases(made.contract, 5, seed=7)]
+    naive = tmp_path / "naive"
+    quantize(emoji_parent, scheme="naive_w8a8", out=naive, feeds=feeds_of(emoji_parent, count=FEW))
+    with Drawer(emoji_parent, threads=1) as one, Drawer(emoji_w8a8, threads=1) as two, Drawer(naive, threads=1) as bad:
+        some = cases(one.artifact.contract, 5, seed=7)
+        drawn = [[each.draw(*case).image for each in (one, two, bad)] for case in some]
     saved = [picture_psnr(right, care) - picture_psnr(right, none) for right, care, none in drawn]
-    assert np.median(saved) > 0.8
+    print(saved)
+    assert np.median(saved) > 3
 
 
 def changed_manifest(folder: Path, **changes: str) -> Path:
@@ -132,6 +132,7 @@ def changed_manifest(folder: Path, **changes: str) -> Path:
             "w2",
             r"got scheme 'w2' for onnx; expected one of: w8a8, a16w8, mixed from onnx fp32; .*; choose one of these",
         ),
+        ({}, "fp16", r"got scheme 'fp16', which is a precision of export; .*; export .* with --precision fp16"),
         ({"format": "coreml"}, "w3", "got scheme 'w3' for coreml; .*; w8a8, w8, w4, p8, p6, p4, p2, mixed from coreml"),
         ({}, "p4", "got scheme 'p4' for onnx"),
         ({"scheme": "w8a8"}, "w8a8", "got a parent of format onnx and scheme 'w8a8'"),

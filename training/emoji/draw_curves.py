@@ -1,7 +1,7 @@
 """Logs of the bundled generator's training -> docs/distillation/curves.svg: losses of every stage, measures over steps.
 
-    pip install matplotlib
-    python training/emoji/draw_curves.py
+pip install matplotlib
+python training/emoji/draw_curves.py
 """
 
 import argparse
@@ -28,6 +28,7 @@ LOSSES = {
 
 
 def main() -> None:
+    """Draw the panels, losses above and measures below, into one file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--logs", type=Path, default=HERE / "logs")
     parser.add_argument("--out", type=Path, default=HERE.parents[1] / "docs" / "distillation" / "curves.svg")

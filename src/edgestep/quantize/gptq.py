@@ -11,6 +11,7 @@ fed by float (t): the least squares of W t - W' x, damped, so that few samples d
     W' = W + W (sum t x^T - sum x x^T) (H + damping)^-1
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,15 +35,21 @@ class Moments:
 
 
 @one_thread()
-def gptq(weights: np.ndarray, moments: Moments, bits: int, block: int) -> Rounded:
+def gptq(
+    weights: np.ndarray,
+    moments: Moments,
+    bits: int,
+    block: int,
+    choose: Callable[[np.ndarray, int, int, np.ndarray], np.ndarray] = scales_of,
+) -> Rounded:
     """Return float32 [outputs, columns] rounded so that the layer's outputs err least; a scale per `block` columns.
 
     The columns that matter most come first, while there are most others to make up for them; the scales are chosen
-    before, for weights moved but not yet rounded.
+    before, for weights moved but not yet rounded, by `choose`, which is called as `scales_of` is.
     """
     hessian = damped(moments.hessian)
     moved = weights + np.linalg.solve(hessian, (weights @ moments.crossed).T).T
-    scales = scales_of(moved.astype(np.float32), bits, block, np.diag(hessian))
+    scales = choose(moved.astype(np.float32), bits, block, np.diag(hessian))
     order = np.argsort(-np.diag(hessian), kind="stable")
     integers = np.empty(weights.shape, np.int8)
     integers[:, order] = _rounded(

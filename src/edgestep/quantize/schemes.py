@@ -11,9 +11,10 @@ from edgestep.artifact import BadInput
 from edgestep.quantize.floats import STAYS_FLOAT, WEIGHTS_STAY_FLOAT, StaysFloat
 
 FLOATS = ("fp16", "fp32")
-SAMPLES, MORE_SAMPLES = 48, 256
-"""Drawings to calibrate on: for ranges, and for GPTQ, to which a UNet's deepest layers show 4 pixels a drawing. The
-bundled generator's worst picture in w4 is at 26.9 dB with 48 and at 31.0 with 256.
+SAMPLES, CHANNEL_SAMPLES, MORE_SAMPLES = 48, 128, 256
+"""Drawings to calibrate on: for the range of a tensor, for those of its channels, and for GPTQ in few bits, to which a
+UNet's deepest layers show 4 pixels a drawing. The bundled generator's worst picture in w4 is at 26.9 dB with 48 and at
+31.0 with 256.
 """
 
 
@@ -88,6 +89,8 @@ SCHEMES: dict[str, Scheme] = {
 
 def samples_for(name: str, form: str) -> int:
     """Return how many drawings a scheme is calibrated on in a format."""
+    if (name, form) == ("w8a8", "onnx"):
+        return CHANNEL_SAMPLES
     return MORE_SAMPLES if name in ("w4", "mixed") and form != "coreml" else SAMPLES
 
 
@@ -101,6 +104,11 @@ def scheme_for(name: str, form: str, parent_scheme: str) -> Scheme:
         for each, parents in scheme.formats.items():
             grouped.setdefault(_listed(each, parents), []).append(scheme.name)
     table = "; ".join(f"{', '.join(names)} from {parents}" for parents, names in grouped.items())
+    if name in ("fp16", "fp32"):
+        raise BadInput(
+            f"got scheme {name!r}, which is a precision of export; expected a scheme of integers: {table}; export the "
+            f"checkpoint with --precision {name}"
+        )
     if name not in SCHEMES or form not in SCHEMES[name].formats:
         raise BadInput(f"got scheme {name!r} for {form}; expected one of: {table}; choose one of these")
     if parent_scheme not in SCHEMES[name].formats[form]:

@@ -6,7 +6,8 @@ The file is rewritten without its weights' being read where they lie beside it.
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,13 +114,32 @@ def _types_of(onnx: Any, model: Any) -> dict[str, Any]:
 def _view(model: Any, types: dict[str, Any]) -> GraphView:
     graph = model.graph
     weights = {tensor.name for tensor in graph.initializer}
-    nodes = tuple(GraphNode(n.name, n.op_type, tuple(n.input), tuple(n.output)) for n in graph.node)
+    nodes = _in_their_units(GraphNode(n.name, n.op_type, tuple(n.input), tuple(n.output)) for n in graph.node)
     constants = constants_of(nodes, weights)
     live = tuple(node for node in nodes if not all(value in constants for value in node.outputs))
     inputs = tuple(i.name for i in graph.input if i.name not in weights)
     outputs = {output.name: output.name for output in graph.output}
     shapes = {name: _shape(kind) for name, kind in types.items() if kind.tensor_type.HasField("shape")}
     return GraphView(live, inputs, outputs, shapes, constants)
+
+
+def _in_their_units(nodes: Iterable[GraphNode]) -> tuple[GraphNode, ...]:
+    """Let an operation make what it means, where it was made to give integers: rounded in steps of one scale and read
+    in those of another, a pair is half of what was folded into the operation, and is left out.
+    """
+    given = tuple(nodes)
+    rounds = {node.outputs[0]: node for node in given if node.op == "QuantizeLinear"}
+    meant, folded = {}, set()
+    for node in given:
+        pair = rounds.get(node.inputs[0]) if node.op == "DequantizeLinear" else None
+        if pair is not None and pair.inputs[1:] != node.inputs[1:]:
+            meant[pair.inputs[0]] = node.outputs[0]
+            folded |= {pair.name, node.name}
+    return tuple(
+        replace(node, outputs=tuple(meant.get(value, value) for value in node.outputs))
+        for node in given
+        if node.name not in folded
+    )
 
 
 def _shape(kind: Any) -> tuple[int, ...]:

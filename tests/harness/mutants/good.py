@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import edgestep
-from edgestep.harness.reference.bundle import Reference
+from edgestep.harness.reference.bundle import Reference, read_reference
 from edgestep.harness.reference.record import record_reference
 from edgestep.runtimes.drawing import Drawing
+from tests.exports import Exports
 from tests.harness.mutants.mutant import COREML, FUSED, OPENVINO, SPLIT
 from tests.harness.mutants.outcome import drawings_of
+from tests.made_once import made_once
 
 EMOJI = Path(edgestep.__file__).parent / "checkpoints" / "emoji"
 CASES = 8
@@ -28,19 +29,13 @@ OF_FORM = {
 class Emoji:
     """The artifacts in fp32 and the bundle, each made when it is first asked for, below one folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, exports: Exports) -> None:
+        self.folder, self._exports = folder, exports
         self._drawn: dict[str, list[Drawing]] = {}
 
     def artifact(self, form: str) -> Path:
         """Return the folder of one of FORMS."""
-        from edgestep.export.run import export
-
-        out, (format, layout) = self.folder / form.replace(" ", "-"), OF_FORM[form]
-        if not out.exists():
-            checkpoint, graphs = self._graphs
-            export(checkpoint, format=format, precision="fp32", layout=layout, target="x86", out=out, graphs=graphs)
-        return out
+        return self._exports(*OF_FORM[form])
 
     def drawn(self, form: str) -> list[Drawing]:
         """Return what the good artifact draws for the bundle's cases."""
@@ -51,20 +46,15 @@ class Emoji:
     @cached_property
     def reference(self) -> Reference:
         """Eight cases, recorded on the CPU."""
-        return record_reference(EMOJI, device="cpu", cases=CASES, out=self.folder / "reference")
 
-    @cached_property
-    def _graphs(self) -> tuple[Any, Any]:
-        from edgestep.export.graph.graphs import Graphs
-        from edgestep.export.recipe.contract import contract_from_checkpoint
-        from edgestep.export.source.checkpoint import open_checkpoint
+        def record(out: Path) -> None:
+            record_reference(EMOJI, device="cpu", cases=CASES, out=out)
 
-        checkpoint = open_checkpoint(EMOJI)
-        return checkpoint, Graphs(checkpoint, contract_from_checkpoint(checkpoint), lambda _: None)
+        return read_reference(made_once(self.folder / "reference", record))
 
 
 @contextmanager
 def scratch_emoji() -> Iterator[Emoji]:
     """Yield an Emoji in a folder that is gone when the block ends."""
     with tempfile.TemporaryDirectory(prefix="edgestep-mutants-") as folder:
-        yield Emoji(Path(folder))
+        yield Emoji(Path(folder), Exports(EMOJI, Path(folder)))

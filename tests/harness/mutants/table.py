@@ -4,6 +4,7 @@ The text stands here, the figures are measured; `test_mutants.py` holds each row
 """
 
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import fields
@@ -89,7 +90,7 @@ def main() -> None:
 def measured(emoji: Emoji, form: str, name: str) -> Outcome:
     """Make one mutant and judge it."""
     artifact = emoji.artifact(form)
-    with damaged(artifact, MUTANTS[name], emoji.folder / "mutant") as mutant:
+    with damaged(artifact, MUTANTS[name], emoji.folder / f"mutant-{os.getpid()}") as mutant:
         return outcome_of(mutant, emoji.reference, emoji.drawn(form))
 
 

@@ -1,6 +1,8 @@
 """Small ONNX graphs, each with the pattern that one rewrite is for, and what runs them."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -35,6 +37,16 @@ def run(model: onnx.ModelProto, feed: Mapping[str, np.ndarray]) -> np.ndarray:
     onnx.checker.check_model(model, full_check=True)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return np.asarray(session.run(None, dict(feed))[0])
+
+
+def optimised(model: onnx.ModelProto) -> list[str]:
+    """Return the operations that onnxruntime really runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.optimized_model_filepath = str(Path(folder) / "optimised.onnx")
+        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return [node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node]
 
 
 def skip_model(random: np.random.Generator) -> onnx.ModelProto:

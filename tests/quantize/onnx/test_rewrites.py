@@ -7,20 +7,21 @@ import onnx
 import pytest
 
 from edgestep.artifact import BadInput
-from edgestep.quantize.onnx.activation_ranges import ranges_from_feeds
-from edgestep.quantize.onnx.bias_correction import correct_biases
+from edgestep.quantize.onnx.activation_ranges import channel_ranges, ranges_from_feeds
 from edgestep.quantize.onnx.bos import split_start_tokens
 from edgestep.quantize.onnx.concat_scales import split_concatenations
+from edgestep.quantize.onnx.correction import Corrected, correct, float_graph
 from edgestep.quantize.onnx.editing import Graph
 from edgestep.quantize.onnx.integer_types import TYPES, IntegerTypes, types_named
 from edgestep.quantize.onnx.observed import observe
-from edgestep.quantize.onnx.qdq import add_pairs, quantized_tensors
+from edgestep.quantize.onnx.qdq import Pairs, quantized_tensors, steps_of_channels, whole_outputs
 from edgestep.quantize.onnx.smooth import smooth
 from edgestep.quantize.ranges import RANGES
 from tests.quantize.conftest import sqnr
 from tests.quantize.onnx.rewrites import (
     norm_feeds,
     norm_model,
+    optimised,
     run,
     skip_feed,
     skip_model,
@@ -32,13 +33,18 @@ KEYS = {"unet.a.attn2.to_k/MatMul", "unet.a.attn2.to_v/MatMul"}
 QUERIES = ["unet.attn1.to_q/MatMul", "unet.attn1.to_k/MatMul"]
 
 
-def in_integers(graph, layers, feeds, types=TYPES["u8u8"], rule="minmax", corrected=False) -> onnx.ModelProto:
+def in_integers(
+    graph, layers, feeds, types=TYPES["u8u8"], rule="minmax", corrected=False, by_channel=False
+) -> onnx.ModelProto:
     """Return a copy of the model whose layers compute in integers."""
     graph = Graph(copy.deepcopy(graph.model))
     ranges = ranges_from_feeds(graph, quantized_tensors(graph, layers), feeds, rule, types)
-    if corrected:
-        correct_biases(graph, layers, ranges, feeds, types)
-    add_pairs(graph, layers, ranges, types)
+    found = channel_ranges(graph, whole_outputs(graph, layers), feeds) if by_channel else {}
+    channels = {name: steps_of_channels(*ends, types) for name, ends in found.items()}
+    pairs, floats = Pairs(graph, ranges, types, channels), float_graph(graph)
+    pairs.add_to_activations(layers)
+    made = correct(graph, floats, layers, (), feeds, types) if corrected else Corrected()
+    pairs.add_to_weights(layers, (), made.integers)
     return graph.model
 
 
@@ -104,17 +110,40 @@ def test_smoothing_moves_a_large_channel_into_the_weights():
     )
 
 
-def test_bias_correction_takes_the_mean_error_away():
+def test_correction_takes_the_mean_error_away_and_cancels_errors_of_weights():
     random = np.random.default_rng(4)
     feeds = norm_feeds(random, 40)
     graph, layer = Graph(norm_model(random)), QUERIES[1]
     coarse = IntegerTypes("coarse", "uint8", "int8", 3, "")
-    wanted = np.mean([run(graph.model, feed) for feed in feeds[:20]], axis=(0, 1, 2))
+    wanted = np.stack([run(graph.model, feed) for feed in feeds[:20]])
     off = {}
     for corrected in (False, True):
         model = in_integers(graph, [layer], feeds, coarse, corrected=corrected)
-        off[corrected] = np.abs(np.mean([run(model, feed) for feed in feeds[:20]], axis=(0, 1, 2)) - wanted).max()
-    assert off[True] < 0.2 * off[False]
+        off[corrected] = np.stack([run(model, feed) for feed in feeds[:20]]) - wanted
+    assert np.abs(off[True].mean((0, 1, 2))).max() < 0.2 * np.abs(off[False].mean((0, 1, 2))).max()
+    assert np.std(off[True]) < np.std(off[False])
+
+
+@pytest.mark.parametrize("types", ["u8s7", "u8u8"])
+def test_each_channel_of_a_convolution_has_its_own_steps(types):
+    """Channels whose ranges are 100 times apart: one scale loses the small one. The kernel stays an integer one."""
+    random = np.random.default_rng(8)
+    graph = Graph(skip_model(random))
+    for name in ("w", "bias"):
+        value = graph.value(name)
+        times = np.array([1, 0.01, 1], np.float32)
+        graph.put(name, value * times.reshape(-1, *[1] * (value.ndim - 1)))
+    layers, alike = ["unet.up.conv_shortcut/Conv"], {"a": (1, 4, 8, 8), "b": (1, 6, 8, 8)}
+    feeds = [{name: random.standard_normal(shape, np.float32) for name, shape in alike.items()} for _ in range(9)]
+    test = feeds.pop()
+    wanted = run(graph.model, test)
+    by = {
+        by_channel: in_integers(graph, layers, feeds, TYPES[types], by_channel=by_channel)
+        for by_channel in (False, True)
+    }
+    small = {each: sqnr(wanted[:, 1], run(model, test)[:, 1]) for each, model in by.items()}
+    assert small[True] > small[False] + 20
+    assert "QLinearConv" in optimised(by[True])
 
 
 @pytest.mark.parametrize("types", TYPES)

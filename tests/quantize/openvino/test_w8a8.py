@@ -8,7 +8,9 @@ import pytest
 from openvino import opset13
 
 from edgestep.artifact import BadInput
+from edgestep.quantize.openvino.naive import quantize_openvino_naive
 from edgestep.quantize.openvino.w8a8 import quantize_openvino_w8a8
+from tests.quantize.conftest import feeds_of
 
 made_of: Any = openvino.Model  # its stub takes no arguments
 GRAPHS = [
@@ -83,29 +85,47 @@ def weight_type(op) -> str:
     return node.get_element_type().to_string() if node.get_type_name() == "Constant" else ""
 
 
-def test_the_control_leaves_nothing_float_and_has_one_scale_a_tensor(tmp_path):
-    from edgestep.quantize.openvino.naive import quantize_openvino_naive
+MOVES = ("Reshape", "Transpose", "Concat")
+"""What changes no number: NNCF may quantize in front of it."""
 
-    source, made = tmp_path / "model.xml", tmp_path / "made.xml"
-    random = np.random.default_rng(0)
-    value = fed = opset13.parameter([1, 16, 8, 8], openvino.Type.f32, name="x")
-    fed.output(0).set_names({"x"})
-    for name in ("conv_in", "mid_block.conv", "conv_out"):  # w8a8 leaves the first and the last float
-        kernel = opset13.constant(random.standard_normal((16, 16, 3, 3)).astype(np.float32) / 12)
-        value = opset13.convolution(value, kernel, [1, 1], [1, 1], [1, 1], [1, 1], name=f"unet.{name}/Conv")
-        value = opset13.tanh(value)
-    openvino.save_model(made_of([value], [fed]), source, compress_to_fp16=False)
-    feeds = [{"x": random.standard_normal((1, 16, 8, 8)).astype(np.float32)} for _ in range(4)]
-    said = quantize_openvino_naive(source, made, feeds)
-    assert len(said.layers) == 3
-    assert not said.floats
-    quantizers = [
-        op for op in openvino.Core().read_model(made).get_ordered_ops() if op.get_type_name() == "FakeQuantize"
-    ]
-    assert len(quantizers) >= 3
-    assert all(np.prod(op.input_value(i).get_shape()) == 1 for op in quantizers for i in (1, 2, 3, 4))
-    assert all(is_quantized(op) for op in convolutions(made))
-    assert not any(is_quantized(op) for op in convolutions(source))
+
+def sources(port) -> list:
+    """Return the nodes that an input's numbers come from, before anything that only moves them."""
+    node = port.get_node()
+    if node.get_type_name() not in MOVES:
+        return [node]
+    read = range(node.get_input_size()) if node.get_type_name() == "Concat" else [0]
+    return [source for i in read for source in sources(node.input_value(i))]
+
+
+def has_one_scale(node) -> bool:
+    """Tell whether a node rounds to 8 bits, a FakeQuantize or an int8 constant unpacked, by one scale in all."""
+    if node.get_type_name() == "FakeQuantize":
+        return node.get_attributes()["levels"] <= 256 and all(
+            np.prod(node.input_value(i).get_shape()) == 1 for i in (1, 2, 3, 4)
+        )
+    unpacked = [node.input_value(i).get_node() for i in range(node.get_input_size())]
+    kinds = [node.get_type_name(), *(each.get_type_name() for each in unpacked)]
+    if kinds != ["Multiply", "Convert", "Constant"]:
+        return False
+    integers = unpacked[0].input_value(0).get_node()
+    return integers.get_element_type() == openvino.Type.i8 and np.prod(unpacked[1].get_output_shape(0)) == 1
+
+
+def test_the_control_leaves_no_layer_float_and_each_tensor_has_one_scale(float_artifact, tmp_path):
+    """Every layer of a UNet: convolutions, linear layers, attention, conv_in and conv_out."""
+    parent = float_artifact("openvino", "split")
+    source, made = parent / "unet" / "openvino_model.xml", tmp_path / "made.xml"
+    said = quantize_openvino_naive(source, made, feeds_of(parent, 2)["unet"])
+    floats, quantized = (openvino.Core().read_model(path).get_ordered_ops() for path in (source, made))
+    layers = {op.get_friendly_name(): op for op in quantized if op.get_type_name() in ("Convolution", "MatMul")}
+    names = [op.get_friendly_name() for op in floats if op.get_type_name() in ("Convolution", "MatMul")]
+    assert (sorted(said.layers), said.floats) == (sorted(names), {})
+    assert sorted(layers) == sorted(names)
+    read = {name: [node for i in (0, 1) for node in sources(op.input_value(i))] for name, op in layers.items()}
+    assert [name for name, nodes in read.items() if not all(map(has_one_scale, nodes))] == []
+    before = [sources(op.input_value(0))[0] for op in floats if op.get_friendly_name() in layers]
+    assert not any(map(has_one_scale, before))
 
 
 def test_names_the_layer_that_is_fed_nan(tmp_path):

@@ -131,10 +131,15 @@ def test_eight_bits_take_back_what_four_bits_did(saved, tmp_path):
 def test_w4_gives_8_bits_to_the_text_encoder_and_to_the_picture_at_its_largest():
     names = {
         "unet.down_blocks.0.attentions.0.transformer_blocks.0.ff.net.2/MatMul": "w8",
+        "unet.down_blocks.0.resnets.0.conv1/Conv": "w8",
         "unet.down_blocks.1.attentions.0.transformer_blocks.0.ff.net.2/MatMul": "w4-128",
+        "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_v/MatMul": "w8",
+        "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k/MatMul": "w4-128",
         "unet.down_blocks.1.attentions.0.proj_in/Conv": "w8",
         "unet.up_blocks.0.resnets.0.conv1/Conv": "w4-128",
         "unet.up_blocks.1.attentions.0.transformer_blocks.0.attn1.to_v/MatMul": "w8",
+        "unet.up_blocks.1.resnets.0.conv1/Conv": "w8",
+        "unet.up_blocks.1.resnets.1.conv1/Conv": "w4-128",
         "text_encoder.text_model.encoder.layers.0.mlp.fc1/MatMul": "w8",
         "vae.decoder.mid_block.resnets.0.conv1/Conv": "w4-128",
     }

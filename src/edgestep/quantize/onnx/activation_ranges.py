@@ -9,6 +9,11 @@ from edgestep.quantize.onnx.integer_types import IntegerTypes
 from edgestep.quantize.onnx.observed import Feed, observe
 from edgestep.quantize.ranges import Histogram, empty_histogram, minmax, range_named
 
+CHANNEL_HEADROOM = 1.5
+"""How many times wider than what was seen a channel's range is: a channel is seen less than a tensor."""
+LEAST_CHANNEL = 1 / 32
+"""Of the widest channel's range: nothing is gained from finer steps where others are added to it."""
+
 
 def ranges_from_feeds(
     graph: Graph, layers: Mapping[str, str], feeds: Sequence[Feed], rule: str, types: IntegerTypes
@@ -36,3 +41,28 @@ def ranges_from_feeds(
 
     observe(graph.model, layers, feeds, count)
     return {name: choose(histogram, types.levels) for name, histogram in histograms.items()}
+
+
+def channel_ranges(
+    graph: Graph, layers: Mapping[str, str], feeds: Sequence[Feed]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return tensor [B, C, ...] -> (low, high) of each channel, [C] each, widened by CHANNEL_HEADROOM."""
+    ends: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    def widen(name: str, value: np.ndarray) -> None:
+        rest = tuple(i for i in range(value.ndim) if i != 1)
+        low, high = value.min(rest), value.max(rest)
+        if name in ends:
+            low, high = np.minimum(low, ends[name][0]), np.maximum(high, ends[name][1])
+        ends[name] = low, high
+
+    observe(graph.model, layers, feeds, widen)
+    return {name: _widened(*found) for name, found in ends.items()}
+
+
+def _widened(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends with headroom on each side, no channel narrower than LEAST_CHANNEL of the widest."""
+    low, high = np.minimum(low, 0), np.maximum(high, 0)
+    more = (CHANNEL_HEADROOM - 1) * (high - low) / 2
+    more = np.maximum(more, (LEAST_CHANNEL * (high - low).max() - (high - low)) / 2)
+    return low - more, high + more

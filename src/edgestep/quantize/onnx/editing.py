@@ -57,6 +57,17 @@ class Graph:
         for name in [name for name in self.initializers if name not in self.readers and name not in self.outputs]:
             self.graph.initializer.remove(self.initializers.pop(name))
 
+    def set_nodes(self, nodes: Sequence[Any]) -> None:
+        """Have these nodes and no others; initializers that none of them reads go."""
+        used = {name for node in nodes for name in node.input} | self.outputs
+        kept = [tensor for tensor in self.graph.initializer if tensor.name in used]
+        saved = [type(tensor).FromString(tensor.SerializeToString()) for tensor in kept]
+        copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
+        del self.graph.node[:], self.graph.initializer[:]
+        self.graph.node.extend(copies)
+        self.graph.initializer.extend(saved)
+        self._index()
+
     def describe(self, name: str, like: str, shape: Sequence[int]) -> None:
         """Say the shape of a new tensor, of the element type of an old one."""
         import onnx

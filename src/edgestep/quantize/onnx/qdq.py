@@ -1,5 +1,9 @@
 """Layers of a float graph -> the same layers between QuantizeLinear and DequantizeLinear (QDQ).
 
+What a convolution gives has a scale s and a zero point z for each channel: integer kernels know one of a
+whole output, so that the convolution is made to give y / s + z, by the scales of its weight and by its bias, which is
+rounded in steps of 1; what reads it dequantizes each channel.
+
 onnxruntime's own writer gives the rounded value to every reader of a tensor. Here only the layers that compute in
 integers read it: a residual, a skip or a float layer reads what was there before.
 """
@@ -27,6 +31,16 @@ class Steps:
 
     scale: np.ndarray
     zero_point: np.ndarray
+
+
+def steps_of_channels(low: np.ndarray, high: np.ndarray, types: IntegerTypes) -> Steps:
+    """Return the steps of each channel, that hold low..high and 0, as `steps_of_activation` those of a tensor."""
+    each = [steps_of_activation(float(a), float(b), types) for a, b in zip(low, high, strict=True)]
+    return Steps(np.array([e.scale for e in each]), np.array([e.zero_point for e in each]))
+
+
+Integers = tuple[np.ndarray, Steps]
+"""A weight's integers, shaped as it is, and their steps."""
 
 
 def steps_of_activation(low: float, high: float, types: IntegerTypes) -> Steps:
@@ -71,74 +85,93 @@ def quantized_tensors(graph: Graph, layers: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def add_pairs(
-    graph: Graph,
-    layers: Sequence[str],
-    ranges: Mapping[str, tuple[float, float]],
-    types: IntegerTypes,
-    weights_alone: Collection[str] = (),
-) -> None:
-    """Put the pairs into the graph; `ranges` has every tensor of `quantized_tensors` of these layers.
-
-    Of the layers in `weights_alone` only the weight becomes integers.
-    """
-    writer = _Writer(graph, ranges, types)
+def whole_outputs(graph: Graph, layers: Sequence[str]) -> dict[str, str]:
+    """Return tensor -> layer, of what the convolutions among the layers give."""
     chosen = set(layers)
-    for node in list(graph.graph.node):
-        if node.name in chosen:
-            writer.quantize(node)
-        elif node.name in weights_alone:
-            writer.quantize_weight(node)
-    writer.finish()
+    return {n.output[0]: n.name for n in graph.graph.node if n.name in chosen and n.op_type in WHOLE}
 
 
-class _Writer:
-    def __init__(self, graph: Graph, ranges: Mapping[str, tuple[float, float]], types: IntegerTypes) -> None:
-        self.graph, self.types, self.ranges = graph, types, ranges
+class Pairs:
+    """Puts pairs into a graph: first around activations, then at weights, whose integers may be chosen in between.
+
+    `ranges` has every tensor of `quantized_tensors` of the layers; `channels`, of what convolutions give, the steps of
+    each channel: it is rounded by these where the convolution has a bias, and by its range where it has none.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        ranges: Mapping[str, tuple[float, float]],
+        types: IntegerTypes,
+        channels: Mapping[str, Steps] | None = None,
+    ) -> None:
+        self.graph, self.types, self.ranges, self.channels = graph, types, ranges, channels or {}
         self.steps: dict[str, Steps] = {}
         self.before: dict[str, list[Any]] = {}  # node name -> what is put before it
         self.after: dict[str, list[Any]] = {}
         self.read: dict[str, str] = {}
+        self.fed: dict[str, str] = {}  # layer -> what it read before there were pairs
         self.weights: dict[str, tuple[str, Steps]] = {}
         opset = next(each.version for each in graph.model.opset_import if each.domain in ("", "ai.onnx"))
         wide = np.dtype(types.activation).itemsize == 2 and opset < FIRST_OPSET_OF_16_BITS
         self.domain = MICROSOFT if wide else ""
 
-    def quantize(self, node: Any) -> None:
-        """Give a layer its pairs: its activations, its weight, its bias, and a convolution's output."""
-        inputs = list(node.input)
-        for place, name in enumerate(inputs[:2]):
-            if name in self.graph.initializers:
-                node.input[place] = self._weight(node, name, self.types)
-            else:
-                node.input[place] = self._activation(node, name)
-        if node.op_type in WHOLE and self.types.activation != "uint16":
-            if len(inputs) > 2 and inputs[2]:
-                node.input[2] = self._bias(node, inputs)
-            self._output(node)
-        if node.op_type == "MatMul":
-            self._keep_apart(node)
+    def add_to_activations(self, layers: Collection[str]) -> None:
+        """Round what the layers read and, of convolutions in 8 bits, what they give; the weights stay float."""
+        for node in self._those(layers):
+            self.fed[node.name] = node.input[0]
+            for place, name in enumerate(list(node.input[:2])):
+                if name not in self.graph.initializers:
+                    node.input[place] = self._activation(node, name)
+            if self._is_whole(node):
+                self._output(node)
+        self._place()
 
-    def quantize_weight(self, node: Any) -> None:
-        """Give a layer int8 weights in 8 bits, and leave what it reads float: nothing is added up in integers."""
-        node.input[1] = self._weight(node, node.input[1], WEIGHTS_ALONE)
+    def add_to_weights(
+        self,
+        layers: Collection[str],
+        weights_alone: Collection[str] = (),
+        integers: Mapping[str, Integers] | None = None,
+    ) -> None:
+        """Make integers of the weights, and of biases that integers are added to; `integers`: weight -> those chosen.
 
-    def finish(self) -> None:
+        Of `weights_alone` the input is float: their integers have all 8 bits, as nothing is added up that saturates.
+        """
+        chosen = integers or {}
+        for node in self._those(weights_alone):
+            node.input[1] = self._weight(node, WEIGHTS_ALONE, chosen)
+        for node in self._those(layers):
+            inputs = list(node.input)
+            channels = self._channels(node, node.output[0].removesuffix("/raw")) if self._is_whole(node) else None
+            if inputs[1] in self.graph.initializers:
+                node.input[1] = self._weight(node, self.types, chosen, channels)
+            if self._is_whole(node) and len(inputs) > 2 and inputs[2]:
+                node.input[2] = self._bias(node, inputs, channels)
+            if channels is not None:
+                self._round_to_ones(node)
+            if node.op_type == "MatMul":
+                self._keep_apart(node)
+        self._place()
+
+    def _those(self, layers: Collection[str]) -> list[Any]:
+        names = set(layers)
+        return [node for node in self.graph.graph.node if node.name in names]
+
+    def _is_whole(self, node: Any) -> bool:
+        return node.op_type in WHOLE and self.types.activation != "uint16"
+
+    def _place(self) -> None:
         """Put the new nodes where they belong, and leave out what nothing reads any more."""
         from onnx import helper
 
         nodes = []
         for node in self.graph.graph.node:
             nodes += [*self.before.get(node.name, ()), node, *self.after.get(node.name, ())]
-        used = {name for node in nodes for name in node.input} | self.graph.outputs
-        kept = [tensor for tensor in self.graph.graph.initializer if tensor.name in used]
-        del self.graph.graph.node[:]
-        self.graph.graph.node.extend(nodes)
-        saved = [type(tensor).FromString(tensor.SerializeToString()) for tensor in kept]
-        del self.graph.graph.initializer[:]
-        self.graph.graph.initializer.extend(saved)
-        if self.domain and not any(each.domain == self.domain for each in self.graph.model.opset_import):
-            self.graph.model.opset_import.append(helper.make_opsetid(self.domain, 1))
+        self.before, self.after = {}, {}
+        self.graph.set_nodes(nodes)
+        opsets = self.graph.model.opset_import
+        if self.domain and not any(each.domain == self.domain for each in opsets):
+            opsets.append(helper.make_opsetid(self.domain, 1))
 
     def _activation(self, node: Any, name: str) -> str:
         """Return the rounded value of a tensor; the pair stands before the first layer that reads it."""
@@ -152,17 +185,27 @@ class _Writer:
         """Let every reader of a convolution read its rounded output."""
         name, raw = node.output[0], f"{node.output[0]}/raw"
         node.output[0] = raw
-        whole = f"{name}/quantized"
-        self.after[node.name] = self._pair(name, raw, whole, name)
-        self.read[name] = name
+        channels = self._channels(node, name)
+        whole = f"{name}/quantized" if channels is None else f"{name}/whole"
+        self.after[node.name] = self._pair(name, raw, whole, name, channels)
+        if channels is None:
+            self.read[name] = name  # an integer layer that reads channels rounds them once more, to one scale
 
-    def _pair(self, name: str, source: str, whole: str, back: str) -> list[Any]:
-        steps = self._steps(name)
-        scale = self.graph.put(f"{name}/scale", steps.scale)
-        zero = self.graph.put(f"{name}/zero_point", steps.zero_point)
+    def _channels(self, node: Any, output: str) -> Steps | None:
+        """Return the steps of a convolution's output; None where its weight is another layer's too, or it has no bias:
+        it takes both to move scales and zero points into. Signed ones would get a float kernel on x86.
+        """
+        fits = len(node.input) > 2 and node.input[2] and len(self.graph.readers[node.input[1]]) == 1
+        return self.channels.get(output) if fits and self.types.activation == "uint8" else None
+
+    def _pair(self, name: str, source: str, whole: str, back: str, channels: Steps | None = None) -> list[Any]:
+        steps, kind = (self._steps(name), "") if channels is None else (channels, "/channels")
+        axis = None if channels is None else 1
+        scale = self.graph.put(f"{name}/scale{kind}", steps.scale)
+        zero = self.graph.put(f"{name}/zero_point{kind}", steps.zero_point)
         return [
-            self._node("QuantizeLinear", [source, scale, zero], whole, f"{name}/QuantizeLinear"),
-            self._node("DequantizeLinear", [whole, scale, zero], back, f"{name}/DequantizeLinear"),
+            self._node("QuantizeLinear", [source, scale, zero], whole, f"{name}/QuantizeLinear{kind}", axis),
+            self._node("DequantizeLinear", [whole, scale, zero], back, f"{name}/DequantizeLinear{kind}", axis),
         ]
 
     def _steps(self, name: str) -> Steps:
@@ -170,13 +213,23 @@ class _Writer:
             self.steps[name] = steps_of_activation(*self.ranges[name], self.types)
         return self.steps[name]
 
-    def _weight(self, node: Any, name: str, types: IntegerTypes) -> str:
+    def _round_to_ones(self, node: Any) -> None:
+        """Round a convolution's output in steps of 1, which its weights and bias have been made for."""
+        pair = self.graph.readers[node.output[0]][0]
+        pair.input[1] = self.graph.put("one/scale", np.array(1, np.float32))
+        pair.input[2] = self.graph.put("one/zero_point", np.array(0, self.types.activation))
+        del pair.attribute[:]
+
+    def _weight(
+        self, node: Any, types: IntegerTypes, chosen: Mapping[str, Integers], channels: Steps | None = None
+    ) -> str:
+        name = node.input[1]
         if name not in self.weights:
             axis = channel_axis(node)
-            whole, steps = quantized_weight(self.graph.value(name), axis, types)
+            whole, steps = chosen[name] if name in chosen else quantized_weight(self.graph.value(name), axis, types)
             inputs = [
                 self.graph.put(f"{name}/quantized", whole),
-                self.graph.put(f"{name}/scale", steps.scale),
+                self.graph.put(f"{name}/scale", steps.scale if channels is None else steps.scale / channels.scale),
                 self.graph.put(f"{name}/zero_point", steps.zero_point),
             ]
             back = f"{name}/dequantized"
@@ -185,20 +238,26 @@ class _Writer:
             self.weights[name] = (back, steps)
         return self.weights[name][0]
 
-    def _bias(self, node: Any, inputs: Sequence[str]) -> str:
+    def _bias(self, node: Any, inputs: Sequence[str], channels: Steps | None) -> str:
         """int32, in steps of the activation's times the weight's, as the integer kernels add it."""
-        scale = self._steps(inputs[0]).scale * self.weights[inputs[1]][1].scale
+        scale = self._steps(self.fed[node.name]).scale * self.weights[inputs[1]][1].scale
         limit = (1 << 31) - 1
-        whole = np.clip(np.round(self.graph.value(inputs[2]) / scale.astype(np.float64)), -limit, limit)
+        bias = self.graph.value(inputs[2]).astype(np.float64)
+        if channels is not None:
+            bias = bias + channels.zero_point * channels.scale.astype(np.float64)
+        whole = np.clip(np.round(bias / scale.astype(np.float64)), -limit, limit)
+        scale = scale if channels is None else scale / channels.scale
         name = f"{node.name}/bias"
-        channels = len(whole)
+        count = len(whole)
         given = [
             self.graph.put(f"{name}/quantized", whole.astype(np.int32)),
-            self.graph.put(f"{name}/scale", np.broadcast_to(scale, (channels,)).astype(np.float32)),
-            self.graph.put(f"{name}/zero_point", np.zeros(channels, np.int32)),
+            self.graph.put(f"{name}/scale", np.broadcast_to(scale, (count,)).astype(np.float32)),
+            self.graph.put(f"{name}/zero_point", np.zeros(count, np.int32)),
         ]
         back = f"{name}/dequantized"
-        self.before[node.name].append(self._node("DequantizeLinear", given, back, f"{name}/DequantizeLinear", axis=0))
+        self.before.setdefault(node.name, []).append(
+            self._node("DequantizeLinear", given, back, f"{name}/DequantizeLinear", axis=0)
+        )
         return back
 
     def _keep_apart(self, node: Any) -> None:

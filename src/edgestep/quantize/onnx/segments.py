@@ -18,6 +18,15 @@ MOST_BYTES = 2**30
 FEWEST = 2
 
 
+def advance(streams: Mapping["Stream", int]) -> None:
+    """Run each stream to its place in its graph, and keep the same samples in all of them: as many as fit."""
+    for stream, place in streams.items():
+        stream.advance(place)
+    fits = min(stream.fits for stream in streams)
+    for stream in streams:
+        stream.leave_out(fits)
+
+
 class Stream:
     """Samples on their way through a graph; `constant` gives an initializer's numbers by name."""
 
@@ -47,7 +56,6 @@ class Stream:
             for name in [name for name in values if self._last.get(name, -1) < place]:
                 del values[name]
         self._at = place
-        self._leave_out()
 
     @property
     def samples(self) -> int:
@@ -58,10 +66,15 @@ class Stream:
         """Tell whether a node that has not run yet reads a value."""
         return self._last.get(name, -1) >= self._at
 
-    def _leave_out(self) -> None:
-        """Keep as many samples as fit, evenly taken: as many in both streams, whose values are of the same shapes."""
+    @property
+    def fits(self) -> int:
+        """How many of its samples fit into memory."""
         each = sum(value.nbytes for value in self._values[0].values())
-        fits, count = max(FEWEST, MOST_BYTES // max(each, 1)), len(self._values)
+        return max(FEWEST, MOST_BYTES // max(each, 1))
+
+    def leave_out(self, fits: int) -> None:
+        """Keep `fits` samples, evenly taken, where there are more."""
+        count = len(self._values)
         if fits < count:
             self._values = [self._values[i * count // fits] for i in range(fits)]
 
@@ -95,4 +108,6 @@ class Stream:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # the same sums on any machine with as many threads
         options.log_severity_level = 3
+        # Between pairs onnxruntime rounds a float weight of its own accord: here it stands for what was chosen.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -7,7 +7,6 @@ weight is corrected: the layers are rounded in the order of the graph, each by w
 4 bits and rounded to nearest: 22.9 and 26.6 dB.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from edgestep.artifact import BadInput
-from edgestep.quantize.floats import WEIGHTS_STAY_FLOAT, Quantized, StaysFloat, layers_named, module_path
+from edgestep.quantize.at_8_bits import layers_at_8_bits
+from edgestep.quantize.floats import WEIGHTS_STAY_FLOAT, Quantized, StaysFloat, layers_named
 from edgestep.quantize.gptq import gptq
 from edgestep.quantize.onnx.moments import has_moments, moments_of
 from edgestep.quantize.onnx.packing import Packed, lying, opset_for, packed
 from edgestep.quantize.onnx.rewritten import write_rewritten
-from edgestep.quantize.onnx.segments import Feed, Stream
+from edgestep.quantize.onnx.segments import Feed, Stream, advance
 from edgestep.quantize.onnx.weights import Initializers, Weight, weights_of
 from edgestep.quantize.rounding import EIGHT_BITS, Rounded, rounded
 from edgestep.quantize.widths import WIDTHS, Width
@@ -30,9 +30,6 @@ from edgestep.quantize.widths import WIDTHS, Width
 BLOCKS = (32, 64, 128)
 BLOCK = 64
 CHOSEN = "left float by the search"
-AT_8_BITS = re.compile(r"(^|\.)text_model\.|\.proj_(in|out)$|\.conv_shortcut$|(^|\.)unet\.down_blocks\.0\.")
-"""Modules that w4 gives 8 bits: few of the weights, much of the error. CLIP reads the prompt, and is small; the first
-and  the last block of a UNet have the fewest channels and the most pixels."""
 
 
 def quantize_onnx_w8(
@@ -70,20 +67,12 @@ def quantize_onnx_w4(
 
 
 def widths_w4(weights: Sequence[Weight], block: int) -> dict[str, Width]:
-    """Return layer -> width: 4 bits, but 8 for embeddings, for AT_8_BITS and for the last block of a UNet."""
-    last = _last_block(weights)
-    return {weight.layer: WIDTHS["w8" if _at_8_bits(weight, last) else f"w4-{block}"] for weight in weights}
-
-
-def _at_8_bits(weight: Weight, last: str) -> bool:
-    path = module_path(weight.layer)
-    return weight.operation == "Gather" or AT_8_BITS.search(path) is not None or last in path
-
-
-def _last_block(weights: Sequence[Weight]) -> str:
-    """Return the path of a UNet's last block, `unet.up_blocks.2.`; what no path holds where there is no UNet."""
-    numbers = [int(found[1]) for w in weights if (found := re.search(r"(?:^|\.)unet\.up_blocks\.(\d+)\.", w.layer))]
-    return f"unet.up_blocks.{max(numbers, default=-1)}."
+    """Return layer -> width: 4 bits, but 8 for embeddings and for those of `layers_at_8_bits`."""
+    eight = layers_at_8_bits(weight.layer for weight in weights)
+    return {
+        weight.layer: WIDTHS["w8" if weight.operation == "Gather" or weight.layer in eight else f"w4-{block}"]
+        for weight in weights
+    }
 
 
 def quantize_onnx_weights(
@@ -182,8 +171,7 @@ class _Work:
 
     def _gptq(self, weight: Weight, targets: Stream, inputs: Stream) -> Rounded:
         node, width = self.model.graph.node[weight.node], self.widths[weight.name]
-        for stream in (targets, inputs):
-            stream.advance(weight.node)
+        advance(dict.fromkeys((targets, inputs), weight.node))
         t, x = (stream.values(node.input[0], weight.layer) for stream in (targets, inputs))
         moments = moments_of(weight, node, t, x, inputs.samples)
         self.ways["by GPTQ"] += 1

@@ -64,8 +64,9 @@ class Weight:
         return bytes_of(self.shape, width, self.axis)
 
 
-def weights_of(model: Any) -> tuple[Weight, ...]:
-    """Return the weights of a ModelProto in the order in which the graph reads them, each once."""
+def weights_of(model: Any, fewest: int = FEWEST) -> tuple[Weight, ...]:
+    """Return the weights of a ModelProto, of `fewest` numbers or more, in the order in which the graph reads them, each
+    once."""
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     outputs = {value.name for value in model.graph.output}
     readers: dict[str, list[tuple[int, Any, int]]] = {}
@@ -74,13 +75,15 @@ def weights_of(model: Any) -> tuple[Weight, ...]:
             if name in tensors:
                 readers.setdefault(name, []).append((place, node, i))
     found = (
-        _weight(tensors[name], read) for name, read in readers.items() if name not in outputs and _may_be(tensors[name])
+        _weight(tensors[name], read)
+        for name, read in readers.items()
+        if name not in outputs and _may_be(tensors[name], fewest)
     )
     return tuple(weight for weight in found if weight is not None)
 
 
-def _may_be(tensor: Any) -> bool:
-    return tensor.data_type in FLOATS and len(tensor.dims) >= 2 and math.prod(tensor.dims) >= FEWEST
+def _may_be(tensor: Any, fewest: int) -> bool:
+    return tensor.data_type in FLOATS and len(tensor.dims) >= 2 and math.prod(tensor.dims) >= fewest
 
 
 def _weight(tensor: Any, readers: Sequence[tuple[int, Any, int]]) -> Weight | None:

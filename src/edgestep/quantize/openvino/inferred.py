@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+DEFAULTS = (' auto_broadcast="numpy"', ' transpose_a="false"', ' transpose_b="false"')
+"""Attributes, as they are written, that an operation has without being told."""
 PORT = re.compile(r'<port id="(\d+)"([^>]*?) ?(?:/>|>.*?</port>)')
 
 
@@ -17,11 +19,14 @@ def drop_names(model: Any) -> None:
 
 
 def drop_inferred(path: Path) -> None:
-    """Rewrite an .xml file without what its reader passes over: shapes of ports, and types of those that take inputs.
+    """Rewrite an .xml file without what its reader passes over or takes for granted: shapes of ports, types of those
+    that take inputs, DEFAULTS.
 
     The shapes and types of constants and of the model's inputs stand with their data, and stay.
     """
     text = path.read_text(encoding="utf-8")
     text = re.sub("<input><port .*?</input>", lambda found: PORT.sub(r'<port id="\1"/>', found[0]), text)
     text = re.sub("<output><port .*?</output>", lambda found: PORT.sub(r'<port id="\1"\2/>', found[0]), text)
-    path.write_text(text, encoding="utf-8")
+    for default in DEFAULTS:
+        text = text.replace(default, "")
+    path.write_text(text.replace("<data />", "").replace('" />', '"/>'), encoding="utf-8")

@@ -4,7 +4,6 @@ int8, int4      Constant -> Convert -> Multiply(scale) [-> Reshape]
 2, 3, 6 bits    Constant, unsigned -> Convert -> Subtract(2^(bits-1)) -> Multiply(scale) [-> Reshape]
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -37,15 +36,6 @@ def unpacked(weight: Weight, made: Rounded, width: Width, prefix: str) -> Any:
         lies = opset13.constant(np.array(weight.lies, np.int64), name=f"lies_{weight.lies}")
         value = opset13.reshape(value, lies, special_zero=False, name=f"{prefix}r")
     return value.output(0)
-
-
-def share_shape(value: Any, ops: Mapping[str, Any]) -> None:
-    """Let what `unpacked` gave use the constant of its shape that is in the graph already, among `ops` by name."""
-    reshape = value.get_node()
-    if reshape.get_type_name() == "Reshape":
-        known = ops.get(reshape.input_value(1).get_node().get_friendly_name())
-        if known is not None:
-            reshape.input(1).replace_source_output(known.output(0))
 
 
 def _stored(integers: np.ndarray, bits: int, name: str) -> Any:
