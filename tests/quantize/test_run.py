@@ -114,7 +114,6 @@ def test_care_saves_decibels_of_the_bundled_generator(emoji_parent, emoji_w8a8, 
         some = cases(one.artifact.contract, 5, seed=7)
         drawn = [[each.draw(*case).image for each in (one, two, bad)] for case in some]
     saved = [picture_psnr(right, care) - picture_psnr(right, none) for right, care, none in drawn]
-    print(saved)
     assert np.median(saved) > 3
 
 

@@ -60,9 +60,9 @@ def quantize_onnx_w8a8(
 
     `feeds` are what this graph was fed in real drawings. `types`, a name of `integer_types.TYPES`, and `range_rule`,
     one of `ranges.RANGES`, say what to round to and how a range is chosen. `smoothing` (SmoothQuant) moves scales from
-    channels into the norms before them, which then differ from PyTorch's in a bisection. Raises BadInput for
-    other names, for NaN
-    inside the graph, and where the layers have no module names: nothing would then keep conv_in and conv_out float.
+    channels into the norms before them, which then differ from PyTorch's in a bisection. Raises BadInput for other
+    names, for NaN inside the graph, and where the layers have no module names: nothing would then keep conv_in and
+    conv_out float.
     """
     return _quantize(source, final, feeds, table, types_named(types), range_rule, smoothing)
 
