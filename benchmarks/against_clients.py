@@ -6,7 +6,9 @@
 Ours, where none is given: the fused form in float32 and in w8a8, ONNX and OpenVINO.
 
 optimum runs what `optimum-cli export onnx` makes of the same checkpoint; openvino_genai runs our OpenVINO split
-artifact, once as it comes (it takes bfloat16 where the CPU has it) and once held to float32. Each client lives in a
+artifact and, where it is given (optimum-intel and optimum-onnx want different versions of optimum: it is made in an
+environment of its own), what `optimum-cli export openvino` makes of the checkpoint: once as it comes (it takes bfloat16
+where the CPU has it) and once held to float32. Each client lives in a
 process of its own, with the same number of threads; only one works at any time, and they take turns. Their pictures of
 the same prompt and noise are compared with PyTorch's first: what draws something else is not timed. The ratio is that
 of the medians over the rounds, with its 95 % bootstrap interval.
@@ -82,11 +84,17 @@ def _jobs(given: argparse.Namespace, scratch: Path, told: Console) -> list[Job]:
         ("PyTorch diffusers", "DiffusersRunner", checkpoint.folder, {}),
         ("optimum", "OptimumRunner", optimum, {}),
         ("optimum, threads that sleep", "OptimumRunner", optimum, {"session.force_spinning_stop": "1"}),
-        ("openvino_genai", "GenaiRunner", genai, {}),
-        ("openvino_genai, float32", "GenaiRunner", genai, {"INFERENCE_PRECISION_HINT": "f32"}),
     ]
+    contract = read_artifact(genai).contract
+    folders = {"on ours": genai} | ({"on optimum-intel's": given.optimum_intel} if given.optimum_intel else {})
+    for whose, folder in folders.items():
+        size = {"size": contract.image_size}
+        clients += [
+            (f"openvino_genai {whose}", "GenaiRunner", folder, size),
+            (f"openvino_genai {whose}, float32", "GenaiRunner", folder, {**size, "INFERENCE_PRECISION_HINT": "f32"}),
+        ]
     noise = scratch / "noise.npy"
-    np.save(noise, noise_numbered(0, read_artifact(genai).contract.latent_shape))
+    np.save(noise, noise_numbered(0, contract.latent_shape))
     common = {"threads": given.threads, "prompt": given.prompt, "noise": str(noise)}
     return [
         Job(
@@ -187,6 +195,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("artifacts", type=Path, nargs="*", help="ours; float32 fused ONNX and OpenVINO where none")
     parser.add_argument("--checkpoint", default="emoji", help="what they were exported from")
     parser.add_argument("--folder", type=Path, help="where exports are kept and found again; else made for this run")
+    parser.add_argument(
+        "--optimum-intel", type=Path, help="folder of `optimum-cli export openvino`; needs its own venv"
+    )
     parser.add_argument("--prompt", default="noto grinning face", help="what is drawn")
     parser.add_argument("--threads", type=int, default=2, help="the same for each client")
     parser.add_argument("--rounds", type=int, default=20, help="turns of each client")

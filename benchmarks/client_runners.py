@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgestep.artifact import read_artifact
+from edgestep.artifact import MANIFEST, read_artifact
 
 
 class ClientRunner(ABC):
@@ -129,19 +129,26 @@ class OptimumRunner(PipelineRunner):
 
 
 class GenaiRunner(ClientRunner):
-    """openvino_genai.Text2ImagePipeline on our OpenVINO split artifact; `options` are OpenVINO's properties.
+    """openvino_genai.Text2ImagePipeline on a folder of OpenVINO graphs; `options` are OpenVINO's properties.
 
-    It is timed with its own noise: numbers handed over by Python one by one would hold it up.
+    `size` is (height, width). It is timed with its own noise: numbers handed over by Python one by one would hold it
+    up.
     """
 
+    def __init__(self, *given: Any, size: tuple[int, int], **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.height, self.width = size
+
     def open(self) -> None:
-        """Compile the pipeline."""
+        """Compile the pipeline; graphs of any size, as optimum-intel leaves them, are fixed to the one first."""
         import openvino_genai
 
         self.genai = openvino_genai
         options = {"INFERENCE_NUM_THREADS": self.threads, **self.options}
-        self.pipeline = openvino_genai.Text2ImagePipeline(self.folder, "CPU", **options)
-        self.height, self.width = read_artifact(self.folder).contract.image_size
+        self.pipeline = openvino_genai.Text2ImagePipeline(self.folder)
+        if not (self.folder / MANIFEST).is_file():
+            self.pipeline.reshape(1, self.height, self.width, 1.0)
+        self.pipeline.compile("CPU", **options)
 
     def picture(self) -> np.ndarray:
         """Draw from the given noise."""

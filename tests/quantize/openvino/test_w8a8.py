@@ -68,8 +68,10 @@ def test_the_interface_is_the_parents(float_artifact, w8a8, layout, file, name, 
     assert has_convolutions or len(got) == 2
 
 
-def test_linear_layers_have_int8_weights_and_float_activations(w8a8):
-    ops = openvino.Core().read_model(w8a8("openvino", "split") / "unet" / "openvino_model.xml").get_ordered_ops()
+def test_linear_layers_have_int8_weights_and_activations_rounded_as_they_come(w8a8):
+    model = openvino.Core().read_model(w8a8("openvino", "split") / "unet" / "openvino_model.xml")
+    assert model.get_rt_info(["runtime_options", "DYNAMIC_QUANTIZATION_GROUP_SIZE"]).astype(str) == "32"
+    ops = model.get_ordered_ops()
     linears = {op.get_friendly_name(): op for op in ops if op.get_type_name() == "MatMul"}
     assert not any(is_quantized(op) for op in linears.values())
     integers = {name.split("/")[0].rsplit(".", 1)[-1] for name, op in linears.items() if weight_type(op) == "i8"}
@@ -126,6 +128,24 @@ def test_the_control_leaves_no_layer_float_and_each_tensor_has_one_scale(float_a
     assert [name for name, nodes in read.items() if not all(map(has_one_scale, nodes))] == []
     before = [sources(op.input_value(0))[0] for op in floats if op.get_friendly_name() in layers]
     assert not any(map(has_one_scale, before))
+
+
+def test_the_control_leaves_the_inside_of_a_norm_whole(emoji_exports, tmp_path):
+    """Written out, a norm has sums and products that NNCF would round, and no plain INT8 does."""
+    source, made = emoji_exports("openvino", "split") / "vae_decoder/openvino_model.xml", tmp_path / "made.xml"
+    quantize_openvino_naive(source, made, [{"latent_sample": np.random.default_rng(0).standard_normal((1, 16, 8, 8))}])
+    ops = openvino.Core().read_model(made).get_ordered_ops()
+    norms = {op.get_friendly_name().rpartition("/")[0] for op in ops if op.get_type_name() == "ReduceMean"}
+    assert len(norms) == 12
+    inside = [op for op in ops if op.get_friendly_name().rpartition("/")[0] in norms]
+    rounded = {
+        op.get_friendly_name()
+        for op in inside
+        for i in range(op.get_input_size())
+        if op.input_value(i).get_node().get_type_name() == "FakeQuantize"
+    }
+    assert rounded == set()
+    assert sum(op.get_type_name() == "FakeQuantize" for op in ops) > 30
 
 
 def test_names_the_layer_that_is_fed_nan(tmp_path):

@@ -4,8 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgestep.export.graph.graphs import Graphs
-from edgestep.export.onnx.fuse import fuse
+from edgestep.export.onnx.fuse import drop_unused_nodes, fuse
 from edgestep.export.onnx.onnx_from_torch import onnx_from_torch
+from edgestep.export.openvino.norms_by_channel import norms_by_channel
 from edgestep.export.openvino.openvino_from_onnx import openvino_from_onnx, save_openvino
 from edgestep.export.written import Written
 
@@ -24,6 +25,8 @@ def write_openvino(folder: Path, graphs: Graphs, names: tuple[str, ...], precisi
         component = replace(component, inputs=tuple(replace(s, shape=s.shape or (1,)) for s in component.inputs))
         graph = onnx_from_torch(graphs, name)
         fuse(graph, attention=False)  # OpenVINO finds attention itself
+        norms_by_channel(graph)
+        drop_unused_nodes(graph)
         model = openvino_from_onnx(graph, precision)
         # openvino_genai hands the timestep over as a tensor of one element.
         model.reshape({spec.name: list(spec.shape) for spec in component.inputs})
