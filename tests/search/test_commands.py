@@ -1,8 +1,10 @@
 """The commands: what they write, that a second run does nothing again, and what they refuse."""
 
 import json
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -86,13 +88,36 @@ def test_mixed_refuses(float_artifact, prompts, tmp_path, monkeypatch, options, 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(("psnr_on_more", "size_on_more", "calibration"), [(31, 9, 256), (29, 9, 48), (31, 11, 48)])
+def test_mixed_is_written_on_more_samples_where_that_keeps_the_goal(
+    monkeypatch, psnr_on_more: float, size_on_more: int, calibration: int
+):
+    def figures(size: int, psnr: float) -> Figures:
+        return Figures(20.0, psnr, 0.9, 1e-2, 1e-3, size)
+
+    @contextmanager
+    def measurer(*given: Any):
+        assert given[4] == mixed.WRITTEN == 256
+        yield mixed.Measurer([], None, None, lambda _: None)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(mixed, "_measurer", measurer)
+    monkeypatch.setattr(mixed, "run_kept", lambda trials, *_: [figures(size_on_more, psnr_on_more) for _ in trials])
+    chosen = mixed.Measured("mixed", {"unet/conv": "w8"}, figures(10, 30), 10)
+    given: Any = (None, None, [], Path(), chosen, lambda measured: measured.figures.bytes <= 10, lambda _: None)
+    written, samples = mixed.as_written(*given)
+    assert samples == calibration
+    assert written[-1].assignment == chosen.assignment
+    assert written[-1].figures.image_psnr_db == (31 if calibration == 256 else 30)
+    assert ("w4-32 for all" in {each.name for each in written}) == (calibration == 256)
+
+
 @pytest.mark.parametrize("goal", [{"budget_fraction": 0.93}, {"gate": "image_psnr_db>=25"}])
 def test_mixed_writes_what_it_measured(float_artifact, prompts, tmp_path, monkeypatch, goal):
     folder, out = float_artifact("onnx", "split"), tmp_path / "out"
     few = mixed.weights_of(folder, read_artifact(folder))[::12]
     assert {each.component for each in few} == {"text_encoder", "unet", "vae_decoder"}
     monkeypatch.setattr(mixed, "weights_of", lambda *_: few)
-    for name, value in {"CASES": 2, "CALIBRATION": 2, "POLISH": 1, "FRONT": 1, "HALVINGS": 2}.items():
+    for name, value in {"CASES": 2, "CALIBRATION": 2, "WRITTEN": 5, "POLISH": 1, "FRONT": 1, "HALVINGS": 2}.items():
         monkeypatch.setattr(mixed, name, value)
     made = quantize_mixed(folder, out, MixedOptions(prompts=prompts, **goal))
     report = json.loads((tmp_path / "out.search" / "mixed.json").read_text())
@@ -104,7 +129,8 @@ def test_mixed_writes_what_it_measured(float_artifact, prompts, tmp_path, monkey
     else:
         assert chosen["figures"]["bytes"] <= 0.93 * report["float_bytes"]
     assert report["widths"].keys() == {each.name for each in few}
-    setting = Setting(str(folder), read_artifact(folder).key, ("red heart", "cat face"), 2, 2)
+    assert report["calibration"] in (2, 5)
+    setting = Setting(str(folder), read_artifact(folder).key, ("red heart", "cat face"), 2, report["calibration"])
     with Bench(setting) as bench:
         drawn = bench.measured({c.name: out / c.file for c in made.components})
     assert drawn == from_plain(Figures, chosen["figures"])
