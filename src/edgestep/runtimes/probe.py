@@ -13,7 +13,7 @@ import numpy as np
 Arrays = Mapping[str, np.ndarray]
 Shape = tuple[int, ...]
 QUANTIZES = {"QuantizeLinear", "DequantizeLinear", "FakeQuantize", "Cast", "Convert"}
-SMOOTHS = "nncf_smooth_quant"
+SMOOTHS = "smooth_quant"
 """In the name of a Multiply that NNCF puts between a layer and the one that reads it."""
 
 

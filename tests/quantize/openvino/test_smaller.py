@@ -10,7 +10,7 @@ from openvino import opset13
 
 from edgestep.quantize.floats import StaysFloat
 from edgestep.quantize.keep_fp32 import rows_from_names
-from edgestep.quantize.openvino.smaller import share_constants
+from edgestep.quantize.openvino.smaller import share_constants, shorten_names
 from edgestep.quantize.openvino.weight_only import quantize_openvino_w8, quantize_openvino_weights
 from edgestep.quantize.openvino.weights import FEWEST
 from edgestep.quantize.widths import WIDTHS
@@ -40,6 +40,23 @@ def test_small_constants_of_the_same_numbers_type_and_shape_are_one():
     shapes = sorted(tuple(op.get_output_shape(0)) for op in constants(model))
     assert shapes == [(1,), (1, 4), (4,), (FEWEST,), (FEWEST,)]
     np.testing.assert_array_equal(before, openvino.Core().compile_model(model, "CPU", CONFIG)([numbers(4)])[0])
+
+
+def test_small_constants_are_named_by_their_place_and_large_ones_keep_their_names():
+    def made() -> Any:
+        fed = opset13.parameter([FEWEST], openvino.Type.f32)
+        small = opset13.constant(np.ones(1, np.float32), name="unet.down_blocks.0.norm1.weight")
+        large = opset13.constant(np.ones(FEWEST, np.float32), name="unet.conv_in.weight")
+        return Model([opset13.multiply(opset13.add(fed, small), large)], [fed])
+
+    names = []
+    for model in (made(), made()):
+        shorten_names(model)
+        names.append([op.get_friendly_name() for op in constants(model)])
+    assert names[0] == names[1]
+    assert "unet.conv_in.weight" in names[0]
+    assert all(name.startswith("c") and name[1:].isdigit() for name in set(names[0]) - {"unet.conv_in.weight"})
+    assert len(names[0]) == 2
 
 
 FIRST = (StaysFloat(r"conv_in$", "first"),)

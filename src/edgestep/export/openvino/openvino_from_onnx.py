@@ -18,6 +18,7 @@ import numpy as np
 from edgestep.artifact import BadInput
 from edgestep.export.onnx.lazy import detached, is_lazy
 from edgestep.export.onnx.write import share_equal_weights
+from edgestep.export.openvino.bare_norms import bare_norms
 
 EDGES = ("unet.conv_in", "unet.conv_out")
 """Stay float32, as in export/onnx/half.py."""
@@ -44,6 +45,7 @@ def openvino_from_onnx(model: Any, precision: str) -> Any:
                 _put_weight(converted, parameter, weights[name].numpy(), half=wide and precision == "fp16")
         if not wide:
             passes.run_passes(converted)  # while what it would undo is not there yet: the Converts behind the weights
+            bare_norms(converted)
     converted.validate_nodes_and_infer_types()
     return converted
 

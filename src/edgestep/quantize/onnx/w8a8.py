@@ -22,6 +22,7 @@ from edgestep.quantize.onnx.concat_scales import split_concatenations
 from edgestep.quantize.onnx.correction import correct, float_graph
 from edgestep.quantize.onnx.editing import Graph
 from edgestep.quantize.onnx.integer_types import A16, IntegerTypes, types_named
+from edgestep.quantize.onnx.large_channels import split_large_channels
 from edgestep.quantize.onnx.observed import Feed
 from edgestep.quantize.onnx.qdq import Pairs, quantized_tensors, steps_of_channels, whole_outputs
 from edgestep.quantize.onnx.saturation import saturation_of
@@ -136,9 +137,11 @@ def _rewrite(graph: Graph, plan: _Plan, feeds: Sequence[Feed], smoothing: bool) 
     plan.whole += [*tokens, *branches]
     plan.floats = {name: reason for name, reason in plan.floats.items() if name not in {*tokens, *branches}}
     smoothed = smooth(graph, plan.whole, feeds) if smoothing else ()
+    large = split_large_channels(graph, [*plan.whole, *plan.weights_alone], feeds)
     plan.told += [f"start token apart in {len(tokens)} layers"] if tokens else []
     plan.told += [f"{len(branches)} branches of concatenations with a scale each"] if branches else []
     plan.told += [f"{len(smoothed)} layers smoothed"] if smoothed else []
+    plan.told += [f"large channels divided in front of {len(large)} layers"] if large else []
     plan.told += [f"{len(plan.weights_alone)} with int8 weights alone"] if plan.weights_alone else []
 
 

@@ -22,7 +22,7 @@ from edgestep.quantize.openvino.packages import openvino_package
 from edgestep.quantize.openvino.packing import BITS, unpacked
 from edgestep.quantize.openvino.saving import save_model
 from edgestep.quantize.openvino.segments import Order, Stream
-from edgestep.quantize.openvino.smaller import share_constants, store_halves
+from edgestep.quantize.openvino.smaller import share_constants, shorten_names, store_halves
 from edgestep.quantize.openvino.weights import OPERATIONS, Weight, constant_of, weights_of
 from edgestep.quantize.rounding import EIGHT_BITS, Rounded, rounded
 from edgestep.quantize.widths import WIDTHS, Width
@@ -101,6 +101,7 @@ def quantize_openvino_weights(
     corrected = _round(source, model, weights, layers, feeds)
     store_halves(model, weights, _halves(source, floats))
     share_constants(model)
+    shorten_names(model)
     drop_names(model)
     save_model(model, final)
     drop_inferred(final)

@@ -1,0 +1,115 @@
+"""X W -> (X / s)(s W) where a few channels of X are far larger than the rest: with a Mul in front of the layer.
+
+SmoothQuant's scales (arXiv 2211.10438, equation 4, alpha 0.5) for the large channels alone, none for the others. One
+scale for a tensor, or for an output channel's weights, otherwise serves the large and loses all others; trained
+networks have such channels in front of most linear layers. A Mul of its own, not folded into what makes X: a norm gives
+what PyTorch's gives, other readers of X are not touched, and a network without large channels stays as it is.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgestep.quantize.onnx.editing import Graph
+from edgestep.quantize.onnx.observed import Feed, observe
+
+LARGE = 16.0
+"""Times the median of the channels' largest magnitudes. The bundled generator's largest channel has 15 times."""
+NAME = "smooth_quant"
+"""In the name of each Mul: a bisection reads through it."""
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A tensor, its channel axis, and the names of the layers that multiply it by weights, with channels at an axis."""
+
+    tensor: str
+    axis: int
+    layers: tuple[str, ...]
+    weight_axis: int
+
+
+def split_large_channels(graph: Graph, layers: Sequence[str], feeds: Sequence[Feed]) -> tuple[str, ...]:
+    """Rewrite in place, the function stays; return the layers whose large channels are divided."""
+    found = _read_by(graph, set(layers))
+    largest: dict[str, Any] = dict.fromkeys((each.tensor for each in found), 0.0)
+    axes = {each.tensor: each.axis for each in found}
+
+    def see(name: str, value: np.ndarray) -> None:
+        largest[name] = np.maximum(largest[name], _reach(value, axes[name]))
+
+    observe(graph.model, {each.tensor: each.layers[0] for each in found}, feeds, see)
+    done = [each for each in found if _divided(graph, each, largest[each.tensor].astype(np.float64))]
+    return tuple(name for each in done for name in each.layers)
+
+
+def scales(largest: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    """Return what each channel is divided by: 1, or more where it is large; of the largest magnitudes of X and W."""
+    typical = float(np.median(largest[largest > 0])) if (largest > 0).any() else 0.0
+    if typical == 0:
+        return np.ones_like(largest)
+    wanted = np.sqrt(largest / np.maximum(reach, 1e-12))
+    usual = float(np.median(wanted[largest > 0]))
+    large = (largest > LARGE * typical) & (reach > 0)
+    return np.where(large, np.maximum(wanted / usual, 1.0), 1.0)
+
+
+def _read_by(graph: Graph, layers: set[str]) -> list[_Read]:
+    by_tensor: dict[tuple[str, int, int], list[str]] = defaultdict(list)
+    for node in graph.graph.node:
+        axes = _axes(node)
+        if node.name in layers and axes is not None and _own(graph, node):
+            by_tensor[node.input[0], *axes].append(node.name)
+    return [_Read(name, axis, tuple(names), weight) for (name, axis, weight), names in by_tensor.items()]
+
+
+def _axes(node: Any) -> tuple[int, int] | None:
+    """Return the axes of channels of what a layer reads and of its weight; None where they are more than that."""
+    given = {each.name: each.i for each in node.attribute}
+    if node.op_type == "Conv":
+        return (1, 1) if given.get("group", 1) == 1 else None
+    if node.op_type == "Gemm":
+        return (-1, 1 if given.get("transB", 0) else 0) if not given.get("transA", 0) else None
+    return (-1, 0) if node.op_type == "MatMul" else None
+
+
+def _own(graph: Graph, node: Any) -> bool:
+    name = node.input[1]
+    return name in graph.initializers and graph.readers[name] == [node] and len(graph.initializers[name].dims) > 1
+
+
+def _divided(graph: Graph, each: _Read, largest: np.ndarray) -> bool:
+    import onnx
+
+    # Looked up anew: a graph that was edited has other nodes.
+    nodes = [node for node in graph.graph.node if node.name in each.layers]
+    weights = {node.input[1]: graph.value(node.input[1]) for node in nodes}
+    reach = np.max([_reach(weight, each.weight_axis) for weight in weights.values()], axis=0).astype(np.float64)
+    s = scales(largest, reach)
+    if (s == 1).all():
+        return False
+    for name, weight in weights.items():
+        graph.put(name, (weight * _along(s, each.weight_axis, weight.ndim)).astype(weight.dtype))
+    shape = graph.shapes[each.tensor]
+    name = f"{nodes[0].name}/{NAME}"
+    inverse = graph.put(f"{name}/inverse", _along(1 / s, each.axis, len(shape)).astype(np.float32))
+    graph.describe(name, each.tensor, shape)
+    for node in nodes:
+        node.input[0] = name
+    divided = onnx.helper.make_node("Mul", [each.tensor, inverse], [name], name=name)
+    first = type(nodes[0]).FromString(nodes[0].SerializeToString())
+    graph.replace(first, [divided, first])
+    return True
+
+
+def _along(values: np.ndarray, axis: int, rank: int) -> np.ndarray:
+    return values.reshape([-1 if i == axis % rank else 1 for i in range(rank)])
+
+
+def _reach(value: np.ndarray, axis: int) -> np.ndarray:
+    """Return the largest magnitude of each channel."""
+    axis %= value.ndim
+    return np.abs(value).max(axis=tuple(i for i in range(value.ndim) if i != axis))
