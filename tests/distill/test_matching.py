@@ -53,6 +53,21 @@ def test_each_turn_changes_its_own_network_alone(parts: Parts, rows: Path, worke
     assert losses.keys() == wanted | ({"adversarial"} if config.adversarial_weight else set())
 
 
+@pytest.mark.parametrize(("real_guidance", "used"), [(0.0, 2.5), (1.0, 1.0), (4.0, 4.0)])
+def test_the_real_scores_guidance_is_its_own_where_it_is_told(
+    parts: Parts, rows: Path, workers: Workers, real_guidance: float, used: float
+):
+    """The pairs are drawn by `guidance` all the same: they are another term."""
+    config = replace(PLAIN, guidance=2.5, real_guidance=real_guidance)
+    matching, generator = new_matching(parts, rows, config, workers), torch.Generator().manual_seed(0)
+    noise, embeds, _ = matching.fresh(0, generator)
+    t = torch.full((len(noise),), 500)
+    full = parts.teacher.unet(noise, t, embeds).sample
+    null = parts.teacher.unet(noise, t, parts.teacher.null().expand(len(noise), -1, -1)).sample
+    with torch.no_grad():
+        torch.testing.assert_close(matching.real(noise, t, embeds), null + used * (full - null), atol=1e-4, rtol=1e-3)
+
+
 def test_the_gan_term_alone_reaches_the_generator(parts: Parts, rows: Path, workers: Workers):
     matching = new_matching(parts, rows, replace(GAN, matching_weight=0.0), workers)
     generator = torch.Generator().manual_seed(0)

@@ -87,11 +87,24 @@ def test_the_student_is_another_than_its_teacher_which_is_not_changed(
 def test_a_work_folder_of_another_config_is_refused(tmp_path: Path, tiny: Path, rows: Path, workers: Workers):
     train(tiny, rows, tmp_path / "work", tmp_path / "out", QUICK, workers)
     kept = {path: path.read_bytes() for path in (tmp_path / "work").rglob("*") if path.is_file()}
-    with pytest.raises(BadInput, match="begun with another config"):
+    with pytest.raises(BadInput, match=r"begun with another config \(lr\)"):
         train(tiny, rows, tmp_path / "work", tmp_path / "other", replace(QUICK, lr=1e-5), workers)
     assert {path: path.read_bytes() for path in (tmp_path / "work").rglob("*") if path.is_file()} == kept
     with pytest.raises(BadInput, match="not empty"):
         train(tiny, rows, tmp_path / "work", tmp_path / "out", QUICK, workers)
+
+
+def test_a_work_folder_begun_before_a_field_came_goes_on(tmp_path: Path, tiny: Path, rows: Path, workers: Workers):
+    train(tiny, rows, tmp_path / "work", tmp_path / "out", QUICK, workers)
+    config = tmp_path / "work" / "config.json"
+    before = {name: value for name, value in json.loads(config.read_text()).items() if name != "real_guidance"}
+    config.write_text(json.dumps(before))
+    train(tiny, rows, tmp_path / "work", tmp_path / "other", QUICK, workers)
+    with pytest.raises(BadInput, match=r"\(real_guidance\)"):
+        train(tiny, rows, tmp_path / "work", tmp_path / "third", replace(QUICK, real_guidance=1.5), workers)
+    config.write_text("[")
+    with pytest.raises(BadInput, match="cannot be read"):
+        train(tiny, rows, tmp_path / "work", tmp_path / "third", QUICK, workers)
 
 
 def test_data_of_another_teacher_is_refused(

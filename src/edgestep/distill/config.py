@@ -12,7 +12,8 @@ METHODS = ("dmd", "dmd2")
 class Config:
     """DMD or DMD2, step by step; every number that the trainer needs.
 
-    `pairs` deterministic pairs of the teacher (`pair_steps` DDIM steps, guidance `guidance`) feed `regression_steps`
+    `real_guidance` is the real score's guidance, `guidance` for 0. `pairs` deterministic pairs of the teacher
+    (`pair_steps` DDIM steps, guidance `guidance`) feed `regression_steps`
     of warm start and, with `regression_weight` above 0, the regression beside the matching. Then `matching_steps` of
     the generator, `fake_updates` of the fake score to each (two time scales, DMD2 section 4.2). `adversarial_weight`
     above 0 adds DMD2's GAN term. `later_steps` are the t of a student of several steps, falling, after
@@ -23,6 +24,7 @@ class Config:
     method: str = "dmd"
     seed: int = 0
     guidance: float = 3.0
+    real_guidance: float = 0.0
     conditioning_t: int = 999
     later_steps: tuple[int, ...] = ()
     batch: int = 48

@@ -48,7 +48,7 @@ class Matching:
         self.fake = FakeScore(teacher.unet, self.schedule, config, workers)
         times = (config.conditioning_t, *config.later_steps)
         self.draw = steps_generator(workers.module(Predict(self.unet)), self.schedule, times)
-        self.real = teacher.real(config.guidance, workers)
+        self.real = teacher.real(config.real_guidance or config.guidance, workers)
         self.average = Average(self.unet, config.average)
         # beta1 = 0: generator and fake score chase each other, momentum overshoots
         self.optimizer = adamw(self.unet, config.lr, betas=(0.0, 0.999))

@@ -134,8 +134,12 @@ def estimate_training(teacher: Path, data: Path, config: Config, workers: Worker
 def _keep_config(work: Path, config: Config, workers: Workers) -> None:
     """Refuse a work folder begun with another config; else write it down, when every process has looked."""
     path, text = work / "config.json", json.dumps(asdict(config), indent=1) + "\n"
-    if path.exists() and path.read_text() != text:
-        raise BadInput(f"got {work}, begun with another config; expected {path}'s; choose another folder, or remove it")
+    differ = _differing(path, text) if path.exists() else []
+    if differ:
+        raise BadInput(
+            f"got {work}, begun with another config ({', '.join(differ)}); expected {path}'s; choose another folder, "
+            "or remove it"
+        )
     workers.wait()
     if workers.is_main:
         work.mkdir(parents=True, exist_ok=True)
@@ -170,3 +174,14 @@ teacher's.
 {config}
 ```
 """
+
+
+def _differing(path: Path, text: str) -> list[str]:
+    """Return the fields in which a config's JSON differs from the file; one that the file lacks has its default there:
+    it came later."""
+    defaults = json.loads(json.dumps(asdict(Config())))
+    try:
+        begun = defaults | json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError) as error:
+        raise BadInput(f"got {path}, which cannot be read ({error}); expected a config's JSON; remove it") from error
+    return [name for name, value in json.loads(text).items() if begun[name] != value]
