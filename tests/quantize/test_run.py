@@ -1,6 +1,9 @@
 """quantize(): a whole new artifact, the same bytes for the same feeds, still the picture; bad input refused."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +72,33 @@ def test_same_feeds_same_bytes(float_artifact, w8a8, tmp_path, form):
     again = quantize(parent, scheme="w8a8", out=tmp_path / "again", feeds=feeds_of(parent), tell=said.append)
     assert again == read_artifact(w8a8(form, "split"))
     assert [line.split()[1] for line in said] == ["text_encoder", "unet", "vae_decoder"]
+
+
+QUANTIZE_ON = """
+import os, sys
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(sys.argv[1])])
+from pathlib import Path
+from edgestep.quantize.run import quantize
+from tests.quantize.conftest import feeds_of
+parent = Path(sys.argv[2])
+quantize(parent, scheme="w8a8", out=Path(sys.argv[3]), feeds=feeds_of(parent))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+def test_same_bytes_on_one_processor_and_on_two(float_artifact, tmp_path, form):
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("needs two processors")
+    parent, made = float_artifact(form, "split"), {}
+    for processors in ("1", "2"):
+        out = tmp_path / processors
+        # The workers of a parallel session are held to one thread by these.
+        free = {name: value for name, value in os.environ.items() if not name.startswith("OMP_")}
+        subprocess.run([sys.executable, "-c", QUANTIZE_ON, processors, parent, out], check=True, env=free)
+        made[processors] = {f.path: f.sha256 for f in read_artifact(out).files}
+    assert made["1"] == made["2"]
+    assert len(made["1"]) > 3
 
 
 def test_openvino_takes_float16_storage(float_artifact, tmp_path):
