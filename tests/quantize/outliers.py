@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.tiny import save_tiny_checkpoint
+from tests.tiny import TINY, Sizes, save_tiny_checkpoint
 
 TIMES = 50.0
 CHANNEL = 3
@@ -24,9 +24,9 @@ HEARD = 4.0
 Weights = dict[str, torch.Tensor]
 
 
-def save_outlier_checkpoint(folder: Path, *, times: float = TIMES, seed: int = 0) -> None:
+def save_outlier_checkpoint(folder: Path, *, times: float = TIMES, seed: int = 0, sizes: Sizes = TINY) -> None:
     """Write the folder; `times` 1 has the start token's embedding and nothing else that is large."""
-    save_tiny_checkpoint(folder, seed=seed)
+    save_tiny_checkpoint(folder, seed=seed, sizes=sizes)
     _edit(folder / "unet", lambda weights: _plant_in_unet(weights, times))
     _edit(folder / "vae", lambda weights: _plant_in_vae(weights, times))
     _edit(folder / "text_encoder", lambda weights: _plant_in_text_encoder(weights, times))
