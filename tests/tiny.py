@@ -30,9 +30,7 @@ SMALL = Sizes(text=192, text_layers=4, unet=(64, 128, 192), vae=(32, 64, 96), la
 """Large enough that weights, and not names, are what a file holds: 9 M of them."""
 
 
-def save_tiny_checkpoint(
-    folder: Path, *, prediction_type: str = "epsilon", seed: int = 0, sizes: Sizes = TINY
-) -> None:
+def save_tiny_checkpoint(folder: Path, *, prediction_type: str = "epsilon", seed: int = 0, sizes: Sizes = TINY) -> None:
     """Write the folder: 4 latent channels, 8 x 8 latents, epsilon at t = 999 as DMD's SD1.5."""
     torch.manual_seed(seed)
     recipe = replace(RECIPE, text_width=sizes.text, text_layers=sizes.text_layers)

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from edgestep.quantize.channels import along, reach_of
 from edgestep.quantize.onnx.editing import Graph
 from edgestep.quantize.onnx.observed import Feed, observe
+from edgestep.quantize.small_columns import NAME
 
 LARGE = 16.0
 """Times the median of the channels' largest magnitudes. The bundled generator's largest channel has 15 times."""
-NAME = "smooth_quant"
-"""In the name of each Mul: a bisection reads through it."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def split_large_channels(graph: Graph, layers: Sequence[str], feeds: Sequence[Fe
     axes = {each.tensor: each.axis for each in found}
 
     def see(name: str, value: np.ndarray) -> None:
-        largest[name] = np.maximum(largest[name], _reach(value, axes[name]))
+        largest[name] = np.maximum(largest[name], reach_of(value, axes[name]))
 
     observe(graph.model, {each.tensor: each.layers[0] for each in found}, feeds, see)
     done = [each for each in found if _divided(graph, each, largest[each.tensor].astype(np.float64))]
@@ -87,15 +87,15 @@ def _divided(graph: Graph, each: _Read, largest: np.ndarray) -> bool:
     # Looked up anew: a graph that was edited has other nodes.
     nodes = [node for node in graph.graph.node if node.name in each.layers]
     weights = {node.input[1]: graph.value(node.input[1]) for node in nodes}
-    reach = np.max([_reach(weight, each.weight_axis) for weight in weights.values()], axis=0).astype(np.float64)
+    reach = np.max([reach_of(weight, each.weight_axis) for weight in weights.values()], axis=0).astype(np.float64)
     s = scales(largest, reach)
     if (s == 1).all():
         return False
     for name, weight in weights.items():
-        graph.put(name, (weight * _along(s, each.weight_axis, weight.ndim)).astype(weight.dtype))
+        graph.put(name, (weight * along(s, each.weight_axis, weight.ndim)).astype(weight.dtype))
     shape = graph.shapes[each.tensor]
     name = f"{nodes[0].name}/{NAME}"
-    inverse = graph.put(f"{name}/inverse", _along(1 / s, each.axis, len(shape)).astype(np.float32))
+    inverse = graph.put(f"{name}/inverse", along(1 / s, each.axis, len(shape)).astype(np.float32))
     graph.describe(name, each.tensor, shape)
     for node in nodes:
         node.input[0] = name
@@ -103,13 +103,3 @@ def _divided(graph: Graph, each: _Read, largest: np.ndarray) -> bool:
     first = type(nodes[0]).FromString(nodes[0].SerializeToString())
     graph.replace(first, [divided, first])
     return True
-
-
-def _along(values: np.ndarray, axis: int, rank: int) -> np.ndarray:
-    return values.reshape([-1 if i == axis % rank else 1 for i in range(rank)])
-
-
-def _reach(value: np.ndarray, axis: int) -> np.ndarray:
-    """Return the largest magnitude of each channel."""
-    axis %= value.ndim
-    return np.abs(value).max(axis=tuple(i for i in range(value.ndim) if i != axis))

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from edgestep.quantize.channels import along, reach_of
 from edgestep.quantize.onnx.editing import Graph
 from edgestep.quantize.onnx.observed import Feed, observe
 
@@ -41,7 +42,7 @@ def smooth(graph: Graph, layers: Sequence[str], feeds: Sequence[Feed], alpha: fl
     axes = {each.tensor: each.axis for each in found}
 
     def see(name: str, value: np.ndarray) -> None:
-        largest[name] = np.maximum(largest[name], _reach(value, axes[name]))
+        largest[name] = np.maximum(largest[name], reach_of(value, axes[name]))
 
     observe(graph.model, {each.tensor: each.readers[0].name for each in found}, feeds, see)
     for each in found:
@@ -80,18 +81,11 @@ def _readers(graph: Graph, tensor: str, kind: str) -> tuple[Any, ...]:
 def _fold(graph: Graph, each: _Smoothed, largest: np.ndarray, alpha: float) -> None:
     weights = {node.input[1]: graph.value(node.input[1]) for node in each.readers}
     axis = 0 if each.readers[0].op_type == "MatMul" else 1
-    reach = np.max([_reach(weight, axis) for weight in weights.values()], axis=0).astype(np.float64)
+    reach = np.max([reach_of(weight, axis) for weight in weights.values()], axis=0).astype(np.float64)
     s = np.clip(largest**alpha / np.maximum(reach, 1e-12) ** (1 - alpha), 1 / MOST, MOST)
     s = np.where((largest > 0) & (reach > 0), s, 1.0)
     for name in each.scaled:
         value = graph.value(name)
         graph.put(name, (value / s).astype(value.dtype))
     for name, weight in weights.items():
-        shape = [-1 if i == axis else 1 for i in range(weight.ndim)]
-        graph.put(name, (weight * s.reshape(shape)).astype(weight.dtype))
-
-
-def _reach(value: np.ndarray, axis: int) -> np.ndarray:
-    """Return the largest magnitude of each channel."""
-    axis %= value.ndim
-    return np.abs(value).max(axis=tuple(i for i in range(value.ndim) if i != axis))
+        graph.put(name, (weight * along(s, axis, weight.ndim)).astype(weight.dtype))

@@ -23,6 +23,7 @@ from edgestep.quantize.onnx.moments import has_moments, moments_of
 from edgestep.quantize.onnx.packing import Packed, lying, opset_for, packed
 from edgestep.quantize.onnx.rewritten import write_rewritten
 from edgestep.quantize.onnx.segments import Feed, Stream, advance
+from edgestep.quantize.onnx.small_columns import lift_small_columns
 from edgestep.quantize.onnx.weights import Initializers, Weight, weights_of
 from edgestep.quantize.rounding import EIGHT_BITS, Rounded, rounded
 from edgestep.quantize.widths import WIDTHS, Width
@@ -92,8 +93,11 @@ def quantize_onnx_weights(
     chosen = [weight for weight in weights if weight.layer in set(layers.layers)]
     unchosen = {w.layer: CHOSEN for w in chosen if w.layer not in widths or widths[w.layer].is_float}
     chosen = [weight for weight in chosen if weight.layer not in unchosen]
-    initializers = Initializers(source, model)
-    work = _Work(model, initializers, {weight.name: widths[weight.layer] for weight in chosen})
+    lifted = lift_small_columns(model, Initializers(source, model), chosen)
+    initializers = Initializers(source, model, lifted)
+    names = {weight.name for weight in chosen}
+    chosen = [weight for weight in weights_of(model) if weight.name in names]  # their places are others now
+    work = _Work(model, initializers, {weight.name: widths[weight.layer] for weight in chosen}, lifted=len(lifted))
     made = work.corrected(chosen, feeds) if feeds and work.needs_correction else work.nearest(chosen)
     opset = max((opset_for(width) for width in work.widths.values()), default=0)
     write_rewritten(model, initializers, final, made, opset=opset)
@@ -132,6 +136,7 @@ class _Work:
     initializers: Initializers
     widths: Mapping[str, Width]
     ways: Counter[str] = field(default_factory=Counter)
+    lifted: int = 0
 
     @property
     def needs_correction(self) -> bool:
@@ -142,7 +147,8 @@ class _Work:
         """Return in words what was done: widths, and how many layers were corrected."""
         names = Counter(width.name for width in self.widths.values())
         widths = (f"{count} of {name}" for name, count in names.items())
-        return ", ".join([*widths, *(f"{count} {way}" for way, count in self.ways.items())])
+        columns = [f"small columns of {self.lifted} lifted"] if self.lifted else []
+        return ", ".join([*widths, *(f"{count} {way}" for way, count in self.ways.items()), *columns])
 
     def nearest(self, weights: Sequence[Weight]) -> Iterator[tuple[str, Packed]]:
         """Yield each weight, rounded to nearest."""

@@ -118,8 +118,8 @@ def _axis(node: Any, i: int, rank: int) -> int | None:
 class Initializers:
     """The constants of a model whose .onnx file is `source`, by name; mapped where they lie beside it."""
 
-    def __init__(self, source: Path, model: Any) -> None:
-        self._folder = source.parent
+    def __init__(self, source: Path, model: Any, divided_by: Mapping[str, np.ndarray] | None = None) -> None:
+        self._folder, self._divided_by = source.parent, divided_by or {}
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
 
     def __contains__(self, name: str) -> bool:
@@ -130,7 +130,14 @@ class Initializers:
         return self._tensors[name]
 
     def array(self, name: str) -> np.ndarray:
-        """Return the numbers; raise BadInput where their file is missing, too short, or outside the folder."""
+        """Return the numbers, divided where that was asked for; raise BadInput where their file is missing, too short,
+        or outside the folder."""
+        values = self._array(name)
+        if name not in self._divided_by:
+            return values
+        return (values / self._divided_by[name]).astype(values.dtype)
+
+    def _array(self, name: str) -> np.ndarray:
         tensor = self._tensors[name]
         if not is_external(tensor):
             from onnx import numpy_helper

@@ -20,6 +20,7 @@ from edgestep.quantize.floats import STAYS_FLOAT, WEIGHTS_STAY_FLOAT, Quantized,
 from edgestep.quantize.openvino.moments import check_fed
 from edgestep.quantize.openvino.packages import nncf_package, openvino_package, quiet
 from edgestep.quantize.openvino.saving import ROUNDED_BY, save_model
+from edgestep.quantize.openvino.small_columns import lift_small_columns
 from edgestep.quantize.openvino.weight_only import replace_nearest
 from edgestep.quantize.openvino.weights import weights_of
 from edgestep.quantize.widths import WIDTHS
@@ -68,10 +69,12 @@ def quantize_openvino_w8a8(
         activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
     )
     alone = [name for name in layers.layers if name not in static]
+    lifted = lift_small_columns(quantized, weights_of(quantized), alone)
     replace_nearest(quantized, weights_of(quantized), dict.fromkeys(alone, WIDTHS["w8"]))
     name_by_place(quantized, kinds)
     save_model(quantized, final, rounded_by=ROUNDED_BY)
-    return replace(layers, how=f"{len(static)} with their activations, {len(alone)} by their weights alone")
+    how = f"{len(static)} with their activations, {len(alone)} by their weights alone"
+    return replace(layers, how=how + (f", small columns of {lifted} lifted" if lifted else ""))
 
 
 def without_small(layers: Quantized, found: Mapping[str, Any]) -> Quantized:

@@ -22,6 +22,7 @@ from edgestep.quantize.openvino.packages import openvino_package
 from edgestep.quantize.openvino.packing import BITS, unpacked
 from edgestep.quantize.openvino.saving import save_model
 from edgestep.quantize.openvino.segments import Order, Stream
+from edgestep.quantize.openvino.small_columns import lift_small_columns
 from edgestep.quantize.openvino.smaller import share_constants, shorten_names, store_halves
 from edgestep.quantize.openvino.weights import OPERATIONS, Weight, constant_of, weights_of
 from edgestep.quantize.rounding import EIGHT_BITS, Rounded, rounded
@@ -98,6 +99,7 @@ def quantize_openvino_weights(
     named = layers_named(source, weights, table)
     layers = {name: chosen[name] for name in named.layers if name in chosen and not chosen[name].is_float}
     floats = dict(named.floats) | {name: UNCHOSEN for name in named.layers if name not in layers}
+    lifted = lift_small_columns(model, weights, layers)
     corrected = _round(source, model, weights, layers, feeds)
     store_halves(model, weights, _halves(source, floats))
     share_constants(model)
@@ -105,7 +107,7 @@ def quantize_openvino_weights(
     drop_names(model)
     save_model(model, final)
     drop_inferred(final)
-    return Quantized(tuple(layers), floats, _how(layers, corrected))
+    return Quantized(tuple(layers), floats, _how(layers, corrected, lifted))
 
 
 def _halves(source: Path, floats: Mapping[str, str]) -> list[str]:
@@ -167,6 +169,7 @@ def _round(
     replace_nearest(model, weights, nearest)
     if names:
         original = openvino_package().Core().read_model(source)
+        lift_small_columns(original, weights, layers)
         targets = Stream(original, Order(original), feeds)
         inputs = Stream(model, Order(original), feeds) if nearest else targets
         for name in names:
@@ -215,8 +218,9 @@ def _op(model: Any, weight: Weight) -> Any:
     return next(op for op in model.get_ops() if op.get_friendly_name() == weight.layer)
 
 
-def _how(layers: Mapping[str, Width], corrected: int) -> str:
-    """Return how many layers have each width, and how many GPTQ rounded."""
+def _how(layers: Mapping[str, Width], corrected: int, lifted: int) -> str:
+    """Return how many layers have each width, how many GPTQ rounded, and how many had small columns."""
     counts = {name: sum(width.name == name for width in layers.values()) for name in WIDTHS}
     said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    return said + (f"; {corrected} rounded by GPTQ" if corrected else "")
+    said += f"; {corrected} rounded by GPTQ" if corrected else ""
+    return said + (f"; small columns of {lifted} lifted" if lifted else "")
