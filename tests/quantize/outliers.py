@@ -5,15 +5,19 @@ ranges of whole tensors are not. The start token alone gets an embedding that wo
 
 Random weights hardly hear the prompt: other words move x0 by a ninth of its own deviation, about what 8 bits do. What
 cross-attention gives is made larger, so that there is a sensitivity to keep; a quarter, and no more however large.
+
+    python -m tests.quantize.outliers DIR       a larger one, for benchmarks/quantization.py
 """
 
+import sys
 from collections.abc import Callable
+from itertools import permutations
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.tiny import TINY, Sizes, save_tiny_checkpoint
+from tests.tiny import SMALL, TINY, Sizes, save_tiny_checkpoint
 
 TIMES = 50.0
 CHANNEL = 3
@@ -74,3 +78,15 @@ def _widen(weights: Weights, made_by: str, read_by: list[str], times: float) -> 
         weights[f"{made_by}.{kind}"][CHANNEL] *= times
     for reader in read_by:
         weights[f"{reader}.weight"][:, CHANNEL] /= times
+
+
+def save_prompts(folder: Path, count: int = 96) -> None:
+    """Write prompts.txt: pairs of short words, as the tiny tokenizer takes a token a letter, and 16 of them."""
+    words = "cat dog sun moon red blue star car hat bus cup key pen pig owl bee ant fox cow sea sky map box bag jam tea"
+    pairs = [f"{one} {other}" for one, other in permutations(words.split(), 2)]
+    (folder / "prompts.txt").write_text("\n".join(pairs[:: len(pairs) // count][:count]) + "\n")
+
+
+if __name__ == "__main__":
+    save_outlier_checkpoint(Path(sys.argv[1]), sizes=SMALL)
+    save_prompts(Path(sys.argv[1]))
