@@ -14,7 +14,7 @@ Arrays = Mapping[str, np.ndarray]
 Shape = tuple[int, ...]
 QUANTIZES = {"QuantizeLinear", "DequantizeLinear", "FakeQuantize", "Cast", "Convert"}
 SMOOTHS = "smooth_quant"
-"""In the name of a Multiply that NNCF puts between a layer and the one that reads it."""
+"""In the name of a multiplication, NNCF's or ours, between a layer and the one that reads it."""
 
 
 @dataclass(frozen=True)
