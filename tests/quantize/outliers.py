@@ -11,8 +11,8 @@ cross-attention gives is made larger, so that there is a sensitivity to keep; a 
 
 import sys
 from collections.abc import Callable
-from itertools import permutations
 from pathlib import Path
+from random import Random
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -24,6 +24,11 @@ CHANNEL = 3
 START_TOKEN_PEAK = 1e3
 HEARD = 4.0
 """What cross-attention gives is so many times larger."""
+
+WORDS = (
+    *("cat", "dog", "sun", "red", "car", "hat", "bus", "cup", "key", "pen", "pig", "owl", "bee", "ant", "fox", "cow"),
+    *("sea", "sky", "map", "box", "bag", "jam", "tea", "arm", "ice", "egg"),
+)
 
 Weights = dict[str, torch.Tensor]
 
@@ -81,10 +86,12 @@ def _widen(weights: Weights, made_by: str, read_by: list[str], times: float) -> 
 
 
 def save_prompts(folder: Path, count: int = 96) -> None:
-    """Write prompts.txt: pairs of short words, as the tiny tokenizer takes a token a letter, and 16 of them."""
-    words = "cat dog sun moon red blue star car hat bus cup key pen pig owl bee ant fox cow sea sky map box bag jam tea"
-    pairs = [f"{one} {other}" for one, other in permutations(words.split(), 2)]
-    (folder / "prompts.txt").write_text("\n".join(pairs[:: len(pairs) // count][:count]) + "\n")
+    """Write prompts.txt: four short words each, as the tiny tokenizer takes a token a letter, and 16 of them.
+
+    Two prompts that share most of their words would tell nothing of what a network hears.
+    """
+    draw = Random(0)
+    (folder / "prompts.txt").write_text("\n".join(" ".join(draw.sample(WORDS, 4)) for _ in range(count)) + "\n")
 
 
 if __name__ == "__main__":
