@@ -60,6 +60,8 @@ def main() -> int:
             told.print(f"{name} ...", style="dim")
             out = Path(scratch) / "out"
             taken[name] = watched(_command(row, checkpoint, out), out)
+            # At once: a row that is killed, or fails, then takes its own figures alone.
+            told.print(f"{name}: {taken[name].peak / GIB:.2f} GiB, {taken[name].seconds:.0f} s")
             shutil.rmtree(out, ignore_errors=True)
     console.print(_table(taken))
     if {"sd15-pipeline", "optimum"} <= set(taken):
