@@ -57,7 +57,8 @@ def test_a_damaged_layer_is_named_among_quantized_ones(tapped: Tapped, tmp_path:
     sound = bisect_artifact(w8a8, reference, taps, threads=1)
     assert sound.suspects == ()
     assert 15 < sound.ranked[0].local_db < 40
-    assert sum(tap.quantized for tap in sound.taps) > 60
+    # OpenVINO's linear layers have integer weights alone, and no tap of theirs is quantized.
+    assert sum(tap.quantized for tap in sound.taps) > (100 if form == SPLIT else 60)
     damage = DAMAGES["residual dropped"]
     make = damage.onnx if form == SPLIT else damage.openvino
     with damaged(w8a8, Mutant("residual dropped", make, (form,)), tmp_path / "mutant") as folder:

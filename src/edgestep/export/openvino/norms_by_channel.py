@@ -16,8 +16,6 @@ CHANNELS = range(16, 65)
 """For which the reordering is a plain loop; below and above it was as fast as what stands here."""
 PIXELS = 16 * 16
 """Below, the added operations take longer than the reordering."""
-STATISTICS = "ReduceMean"
-"""The operator that has no place in a quantization: what it gives is the scale of everything behind it."""
 
 
 def norms_by_channel(model: Any) -> int:
@@ -85,7 +83,7 @@ class _Made:
 
     def mean(self, x: Any, axes: tuple[int, ...], shape: tuple[int, ...]) -> Any:
         axis = constant(self._model, f"axes_{'_'.join(map(str, axes))}", np.array(axes, dtype=np.int64))
-        return self(STATISTICS, (x, axis), shape, keepdims=1)
+        return self("ReduceMean", (x, axis), shape, keepdims=1)
 
     def reshaped(self, x: Any, shape: tuple[int, ...]) -> Any:
         return self("Reshape", (x, self.sizes(shape)), shape)

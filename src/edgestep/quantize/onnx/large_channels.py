@@ -15,7 +15,7 @@ import numpy as np
 
 from edgestep.quantize.channels import along, reach_of
 from edgestep.quantize.onnx.editing import Graph
-from edgestep.quantize.onnx.observed import Feed, observe
+from edgestep.quantize.onnx.observed import Feed, channel_reaches
 from edgestep.quantize.small_columns import NAME
 
 LARGE = 16.0
@@ -35,14 +35,8 @@ class _Read:
 def split_large_channels(graph: Graph, layers: Sequence[str], feeds: Sequence[Feed]) -> tuple[str, ...]:
     """Rewrite in place, the function stays; return the layers whose large channels are divided."""
     found = _read_by(graph, set(layers))
-    largest: dict[str, Any] = dict.fromkeys((each.tensor for each in found), 0.0)
-    axes = {each.tensor: each.axis for each in found}
-
-    def see(name: str, value: np.ndarray) -> None:
-        largest[name] = np.maximum(largest[name], reach_of(value, axes[name]))
-
-    observe(graph.model, {each.tensor: each.layers[0] for each in found}, feeds, see)
-    done = [each for each in found if _divided(graph, each, largest[each.tensor].astype(np.float64))]
+    largest = channel_reaches(graph.model, {each.tensor: (each.axis, each.layers[0]) for each in found}, feeds)
+    done = [each for each in found if _divided(graph, each, largest[each.tensor])]
     return tuple(name for each in done for name in each.layers)
 
 

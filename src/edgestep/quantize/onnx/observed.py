@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgestep.artifact import BadInput
+from edgestep.quantize.channels import reach_of
 
 Feed = Mapping[str, np.ndarray]
 
@@ -34,6 +35,17 @@ def observe(
     for name in set(layers) - set(inside):
         for feed in feeds:
             see(name, _finite(feed[name], layers[name]))
+
+
+def channel_reaches(model: Any, tensors: Mapping[str, tuple[int, str]], feeds: Sequence[Feed]) -> dict[str, np.ndarray]:
+    """Return each tensor's largest magnitude in every channel, float64; `tensors`: name -> channel axis, its layer."""
+    found: dict[str, Any] = dict.fromkeys(tensors, 0.0)
+
+    def see(name: str, value: np.ndarray) -> None:
+        found[name] = np.maximum(found[name], reach_of(value, tensors[name][0]))
+
+    observe(model, {name: layer for name, (_, layer) in tensors.items()}, feeds, see)
+    return {name: np.asarray(value, dtype=np.float64) for name, value in found.items()}
 
 
 def _finite(value: np.ndarray, layer: str) -> np.ndarray:

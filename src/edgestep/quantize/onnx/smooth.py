@@ -13,7 +13,7 @@ import numpy as np
 
 from edgestep.quantize.channels import along, reach_of
 from edgestep.quantize.onnx.editing import Graph
-from edgestep.quantize.onnx.observed import Feed, observe
+from edgestep.quantize.onnx.observed import Feed, channel_reaches
 
 NORMS = ("LayerNormalization", "BatchNormalization")
 ALPHA = 0.5
@@ -38,15 +38,9 @@ def smooth(graph: Graph, layers: Sequence[str], feeds: Sequence[Feed], alpha: fl
     """
     chosen = set(layers)
     found = [each for each in _smoothable(graph) if any(node.name in chosen for node in each.readers)]
-    largest: dict[str, Any] = dict.fromkeys((each.tensor for each in found), 0.0)
-    axes = {each.tensor: each.axis for each in found}
-
-    def see(name: str, value: np.ndarray) -> None:
-        largest[name] = np.maximum(largest[name], reach_of(value, axes[name]))
-
-    observe(graph.model, {each.tensor: each.readers[0].name for each in found}, feeds, see)
+    largest = channel_reaches(graph.model, {each.tensor: (each.axis, each.readers[0].name) for each in found}, feeds)
     for each in found:
-        _fold(graph, each, largest[each.tensor].astype(np.float64), alpha)
+        _fold(graph, each, largest[each.tensor], alpha)
     return tuple(node.name for each in found for node in each.readers)
 
 
