@@ -72,6 +72,24 @@ def test_speed_up_is_drawn_to_scale():
     assert _percent(teacher, "width") / _percent(step, "width") == pytest.approx(best.ratio, rel=0.02)
 
 
+def test_times_beside_a_speed_up_are_those_of_its_own_run():
+    results = made_results()
+    ratios = [replace(r, ratio=80.0, interval=(78.0, 82.0), of_s=0.02, over_s=1.6) for r in results.ratios]
+    results = replace(results, ratios=tuple(ratios))
+    best = best_speedup(results, rows_from_results(results))
+    assert best is not None
+    times = ["".join(t.itertext()) for t in _marks(speedup_plot(best), "text", "value")]
+    assert times == ["1.60 s", "20.0 ms"]
+
+
+def test_a_speed_up_of_an_older_report_has_no_times():
+    results = made_results()
+    ratios = tuple(replace(r, of_s=math.nan, over_s=math.nan) for r in results.ratios)
+    results = replace(results, ratios=ratios)
+    best = best_speedup(results, rows_from_results(results))
+    assert best is not None and "nan" not in speedup_plot(best)
+
+
 def test_shares_fill_the_bar_in_the_order_of_running():
     results = made_results()
     svg = components_plot(results, rows_from_results(results))

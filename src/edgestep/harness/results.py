@@ -197,7 +197,8 @@ class Baseline:
 class Ratio:
     """`ratio` = median of `over` / median of `of`, measured interleaved in one run, with its 95 % interval.
 
-    A ratio above 1 means that `of` is that many times faster.
+    A ratio above 1 means that `of` is that many times faster. `of_s` and `over_s` are the two medians of that run,
+    seconds a picture, NaN where they were not kept.
     """
 
     name: str
@@ -207,6 +208,8 @@ class Ratio:
     interval: tuple[float, float]
     rounds: int = 0
     failure: str = ""
+    of_s: float = math.nan
+    over_s: float = math.nan
 
 
 @dataclass(frozen=True)

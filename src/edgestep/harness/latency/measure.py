@@ -160,13 +160,16 @@ Side = tuple[Job, WorkerProcess, Sequence[Mapping[str, Any]]]
 
 def _comparison(name: str, of: Side, over: Side) -> Comparison:
     medians = [[float(np.median(turn["samples_s"])) for turn in turns] for _, _, turns in (of, over)]
+    of_s, over_s = (float(np.median(rounds)) for rounds in medians)
     ratio = Ratio(
         name=name,
         of=of[0].name,
         over=over[0].name,
-        ratio=float(np.median(medians[1]) / np.median(medians[0])),
+        ratio=over_s / of_s,
         interval=ratio_interval(medians[1], medians[0]),
         rounds=len(medians[0]),
+        of_s=of_s,
+        over_s=over_s,
     )
     results = [_result(job, worker.started, _joined(turns), worker.end()) for job, worker, turns in (of, over)]
     return Comparison(ratio, *results)

@@ -33,26 +33,23 @@ COMPONENT_NAMES = {
 
 def speedup_plot(speedup: Speedup) -> str:
     """Return the teacher's time and one step's as two bars on one linear scale that starts at zero."""
-    over = speedup.teacher.name if speedup.teacher else speedup.over
     interval = interval_text(speedup.interval)
     svg = new_svg(
         "speedup",
-        f"One step against {over}, drawn to scale",
-        f"{speedup.row.label} takes 1/{significant(speedup.ratio)} of the time of {over}"
+        f"One step against {speedup.over}, drawn to scale",
+        f"{speedup.row.label} takes 1/{significant(speedup.ratio)} of the time of {speedup.over}"
         + (f", 95 % interval {interval}." if interval else "."),
         94,
     )
-    theirs = real_latency(speedup.teacher.latency) if speedup.teacher else None
-    mine = speedup.row.latency
     longest = max(1.0, speedup.ratio)
     rows = (
-        (over, theirs, speedup.ratio, "bar teacher"),
-        (f"one step, {speedup.row.label}", mine, 1.0, "bar step"),
+        (speedup.over, speedup.teacher_s, speedup.ratio, "bar teacher"),
+        (f"one step, {speedup.row.label}", speedup.step_s, 1.0, "bar step"),
     )
-    for index, (name, latency, length, kind) in enumerate(rows):
+    for index, (name, seconds, length, kind) in enumerate(rows):
         y = index * 50
         add_text(svg, 0, y + 12, name, kind="name")
-        add_text(svg, 100, y + 12, time_text(latency.p50_s) if latency else "", anchor="end", kind="value")
+        add_text(svg, 100, y + 12, time_text(seconds) if math.isfinite(seconds) else "", anchor="end", kind="value")
         add_box(svg, 0, y + 20, 100 * length / longest, 18, kind)
     return text_from_svg(svg)
 

@@ -150,13 +150,18 @@ class Complaint:
 
 @dataclass(frozen=True)
 class Speedup:
-    """How many times faster one step of `row` is than the teacher. `interval` is None where it was not interleaved."""
+    """How many times faster one step of `row` is than the teacher. `interval` is None where it was not interleaved.
+
+    `step_s` and `teacher_s` are the medians that the ratio is of, NaN where they were not kept: never those of
+    another run beside it.
+    """
 
     row: Row
     ratio: float
     interval: tuple[float, float] | None
-    teacher: Baseline | None
     over: str
+    step_s: float
+    teacher_s: float
 
 
 def rows_from_results(results: Results) -> tuple[Row, ...]:
@@ -231,8 +236,10 @@ def best_speedup(results: Results, rows: tuple[Row, ...]) -> Speedup | None:
         ratio, record = _ratio_to_teacher(results, row.artifact)
         if row.verdict != PASSED or row.latency is None or not math.isfinite(ratio):
             continue
-        over = record.over if record else teacher.name if teacher else ""
-        found.append(Speedup(row, ratio, record.interval if record else None, teacher, over))
+        if record:
+            found.append(Speedup(row, ratio, record.interval, record.over, record.of_s, record.over_s))
+        elif teacher:
+            found.append(Speedup(row, ratio, None, teacher.name, row.latency.p50_s, teacher.latency.p50_s))
     return max(found, key=lambda s: (s.interval is not None, s.ratio), default=None)
 
 
