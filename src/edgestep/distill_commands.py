@@ -100,6 +100,7 @@ def evaluate(
     ] = "50,25,1",
     timestep: Annotated[str, typer.Option(help="The student's timesteps; T - 1 by default.")] = "",
     pictures: Annotated[int, typer.Option(help="Pictures per way for the distances.")] = 2048,
+    timed_batch: Annotated[int, typer.Option(help="Pictures drawn at once where time is taken.")] = 1,
     clip_score: Annotated[Path | None, typer.Option(help="Folder of a CLIP model.")] = None,
     inception_fid: Annotated[Path | None, typer.Option(help="File of Inception weights.")] = None,
     cpu: Cpu = False,
@@ -113,8 +114,8 @@ def evaluate(
     table = evaluate_folders(
         checkpoint_folder(checkpoint), teacher, data, out, others=other or (), judge=judge, guidance=guidance,
         teacher_steps=_numbers(teacher_steps, "--teacher-steps"), times=_numbers(timestep, "--timestep"),
-        sizes=Sizes(pictures=pictures), clip_score=clip_score, inception_fid=inception_fid, device=workers.device,
-        tell=tell,
+        sizes=Sizes(pictures=pictures, timed_batch=timed_batch), clip_score=clip_score, inception_fid=inception_fid,
+        device=workers.device, tell=tell,
     )  # fmt: skip
     print(table)
 

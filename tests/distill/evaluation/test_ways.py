@@ -175,3 +175,5 @@ def test_ways_are_timed_in_turns_and_by_part(monkeypatch: pytest.MonkeyPatch):
     assert dataclasses.astuple(seconds["a"]) == (1, 2, 3, 6)
     assert dataclasses.astuple(seconds["b"]) == (4, 5, 6, 15)
     assert order[::3] == ["a", "b"] * 4
+    many = time_ways([costing("c", 1, 2, 3)], "toy", torch.zeros(4, 16, 4, 4), turns=3)
+    assert dataclasses.astuple(many["c"]) == (0.25, 0.5, 0.75, 1.5)

@@ -50,7 +50,7 @@ def evaluate_large(
     """
     check_ways(ways)
     shape, device = ways[0].latent_shape, ways[0].device
-    seconds = time_ways(ways, prompts[0], noise_of(1, shape, sizes.seed), sizes.turns)
+    seconds = time_ways(ways, prompts[0], noise_of(sizes.timed_batch, shape, sizes.seed), sizes.turns)
     noise = noise_of(len(prompts), shape, sizes.seed + 5)
     if inception is not None:
         height, width = ways[0].draw(list(prompts[:1]), noise[:1]).shape[-2:]

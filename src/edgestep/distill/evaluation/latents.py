@@ -107,14 +107,15 @@ def draw_all(
 ) -> Latents:
     """Time every way, then draw every set with every way: the same prompts and noise for all."""
     shape, device = ways[0].latent_shape, ways[0].device
-    seconds = time_ways(ways, wordings.training.texts[0], noise_of(1, shape, sizes.seed), sizes.turns)
+    seconds = time_ways(ways, wordings.training.texts[0], noise_of(sizes.timed_batch, shape, sizes.seed), sizes.turns)
     x0 = {}
     for name, wanted in sets_of(wordings, sizes).items():
         noise = noise_of(len(wanted.prompts), shape, wanted.seed)
         for way in ways:
             x0[f"{way.name}/{name}"] = draw_latents(way, wanted.prompts, noise, sizes.batch, name.replace("_", "-"))
     for way in ways:
-        tell(f"{way.name}: {way.nfe} network evaluations, {seconds[way.name].total:.4f} s a picture at batch 1")
+        seconds_each = f"{seconds[way.name].total:.4f} s a picture at batch {sizes.timed_batch}"
+        tell(f"{way.name}: {way.nfe} network evaluations, {seconds_each}")
     return Latents(x0, {way.name: About(way.nfe, seconds[way.name]) for way in ways}, device_name(device))
 
 
