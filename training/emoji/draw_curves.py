@@ -62,7 +62,8 @@ def _draw_measure(panel, name: str, title: str, rows: list[dict]) -> None:
     start = 0
     for stage in dict.fromkeys(row["stage"] for row in rows):
         mine = [row for row in rows if row["stage"] == stage]
-        panel.plot([start + row["step"] for row in mine], [row[name] for row in mine], marker=".", label=stage)
+        taken = [row for row in mine if name in row]
+        panel.plot([start + row["step"] for row in taken], [row[name] for row in taken], marker=".", label=stage)
         start += mine[-1]["step"]
     panel.set(title=title, xlabel="step of the student")
     panel.legend()
