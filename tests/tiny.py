@@ -27,7 +27,7 @@ class Sizes:
 
 TINY = Sizes()
 SMALL = Sizes(text=192, text_layers=4, unet=(64, 128, 256), vae=(32, 64, 96), layers=2)
-"""Large enough that weights, and not names, are what a file holds: 11 M of them."""
+"""Large enough that weights, and not names, are what a file holds: 20 M of them."""
 
 
 def save_tiny_checkpoint(folder: Path, *, prediction_type: str = "epsilon", seed: int = 0, sizes: Sizes = TINY) -> None:

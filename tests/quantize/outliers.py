@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from string import ascii_lowercase
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -24,13 +25,8 @@ CHANNEL = 3
 START_TOKEN_PEAK = 1e3
 HEARD = 4.0
 """What cross-attention gives is so many times larger."""
-WORDS_OVER_PLACES, PREDICTED = 8.0, 4.0
+WORDS_OVER_PLACES, PREDICTED = 40.0, 4.0
 """Of the larger checkpoint: how many times larger the embeddings of words, and the prediction, are made."""
-
-WORDS = (
-    *("cat", "dog", "sun", "red", "car", "hat", "bus", "cup", "key", "pen", "pig", "owl", "bee", "ant", "fox", "cow"),
-    *("sea", "sky", "map", "box", "bag", "jam", "tea", "arm", "ice", "egg"),
-)
 
 Weights = dict[str, torch.Tensor]
 
@@ -88,12 +84,13 @@ def _widen(weights: Weights, made_by: str, read_by: list[str], times: float) -> 
 
 
 def save_prompts(folder: Path, count: int = 96) -> None:
-    """Write prompts.txt: four short words each, as the tiny tokenizer takes a token a letter, and 16 of them.
+    """Write prompts.txt: four drawn words of three letters: the tiny tokenizer takes a token a letter, 16 of them.
 
-    Two prompts that share most of their words would tell nothing of what a network hears.
+    Two prompts that share words or letters would tell nothing of what a network hears.
     """
     draw = Random(0)
-    (folder / "prompts.txt").write_text("\n".join(" ".join(draw.sample(WORDS, 4)) for _ in range(count)) + "\n")
+    words = ["".join(draw.choices(ascii_lowercase, k=3)) for _ in range(4 * count)]
+    (folder / "prompts.txt").write_text("\n".join(" ".join(words[i::count]) for i in range(count)) + "\n")
 
 
 def speak_up(folder: Path) -> None:
