@@ -6,8 +6,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgestep.quantize.large_channels import LARGE, scales
 from edgestep.quantize.onnx.editing import Graph
-from edgestep.quantize.onnx.large_channels import LARGE, scales, split_large_channels
+from edgestep.quantize.onnx.large_channels import split_large_channels
 from edgestep.runtimes.onnx_probe import OnnxProbe
 
 DRAWN = np.random.default_rng(0)

@@ -1,10 +1,4 @@
-"""X W -> (X / s)(s W) where a few channels of X are far larger than the rest: with a Mul in front of the layer.
-
-SmoothQuant's scales (arXiv 2211.10438, equation 4, alpha 0.5) for the large channels alone, none for the others. One
-scale for a tensor, or for an output channel's weights, otherwise serves the large and loses all others; trained
-networks have such channels in front of most linear layers. A Mul of its own, not folded into what makes X: a norm gives
-what PyTorch's gives, other readers of X are not touched, and a network without large channels stays as it is.
-"""
+"""An ONNX graph whose layers read large channels -> a Mul in front of each such layer."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,12 +8,10 @@ from typing import Any
 import numpy as np
 
 from edgestep.quantize.channels import along, reach_of
+from edgestep.quantize.large_channels import scales
 from edgestep.quantize.onnx.editing import Graph
 from edgestep.quantize.onnx.observed import Feed, channel_reaches
 from edgestep.quantize.small_columns import NAME
-
-LARGE = 16.0
-"""Times the median of the channels' largest magnitudes. The bundled generator's largest channel has 15 times."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +30,6 @@ def split_large_channels(graph: Graph, layers: Sequence[str], feeds: Sequence[Fe
     largest = channel_reaches(graph.model, {each.tensor: (each.axis, each.layers[0]) for each in found}, feeds)
     done = [each for each in found if _divided(graph, each, largest[each.tensor])]
     return tuple(name for each in done for name in each.layers)
-
-
-def scales(largest: np.ndarray, reach: np.ndarray) -> np.ndarray:
-    """Return what each channel is divided by: 1, or more where it is large; of the largest magnitudes of X and W."""
-    typical = float(np.median(largest[largest > 0])) if (largest > 0).any() else 0.0
-    if typical == 0:
-        return np.ones_like(largest)
-    wanted = np.sqrt(largest / np.maximum(reach, 1e-12))
-    usual = float(np.median(wanted[largest > 0]))
-    large = (largest > LARGE * typical) & (reach > 0)
-    return np.where(large, np.maximum(wanted / usual, 1.0), 1.0)
 
 
 def _read_by(graph: Graph, layers: set[str]) -> list[_Read]:

@@ -1,14 +1,13 @@
 """What an OpenVINO layer is fed in calibration -> the rows that GPTQ needs; see quantize/moments.py."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from edgestep.quantize.gptq import Moments
 from edgestep.quantize.moments import MOST_COLUMNS, MOST_ROWS, matrix_rows, moments_from_rows, patch_rows
-from edgestep.quantize.openvino.segments import CONFIG, Feed, finite
 from edgestep.quantize.openvino.weights import Weight
 
 
@@ -41,22 +40,6 @@ def rows_of(weight: Weight, attributes: Mapping[str, Any], value: np.ndarray, mo
     pads = (*attributes["pads_begin"], *attributes["pads_end"])
     strides, dilations = attributes["strides"], attributes["dilations"]
     return patch_rows(value, weight.lies[2:], pads, strides, dilations, most, sample)
-
-
-def check_fed(model: Any, weights: Sequence[Weight], feeds: Sequence[Feed]) -> None:
-    """Raise BadInput, with the name of the layer, where one is fed NaN or infinity: NNCF would pass over it."""
-    import openvino
-    from openvino import opset13
-
-    ops = {op.get_friendly_name(): op for op in model.get_ordered_ops()}
-    results = [opset13.result(ops[weight.layer].input_value(0)) for weight in weights]
-    made_of: Any = openvino.Model  # its stub takes no arguments
-    part = made_of(results, model.get_parameters())
-    request = openvino.Core().compile_model(part, "CPU", CONFIG).create_infer_request()
-    for i, feed in enumerate(feeds):
-        outputs = request.infer(dict(feed))
-        for j, weight in enumerate(weights):
-            finite(outputs[j], weight.layer, i)
 
 
 def _columns(weight: Weight) -> int:

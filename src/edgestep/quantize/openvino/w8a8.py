@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from edgestep.quantize.floats import STAYS_FLOAT, WEIGHTS_STAY_FLOAT, Quantized, StaysFloat, layers_named
-from edgestep.quantize.openvino.moments import check_fed
+from edgestep.quantize.openvino.large_channels import split_large_channels
 from edgestep.quantize.openvino.packages import nncf_package, openvino_package, quiet
 from edgestep.quantize.openvino.saving import ROUNDED_BY, save_model
 from edgestep.quantize.openvino.small_columns import lift_small_columns
@@ -58,7 +58,7 @@ def quantize_openvino_w8a8(
     names = dict.fromkeys([*convolutions, *found])
     layers = without_small(layers_named(source, names, [row for row in table if row not in ABOUT_ACTIVATIONS]), found)
     static = static_layers(source, [name for name in layers.layers if kinds[name] == STATIC], table)
-    check_fed(model, [found[name] for name in static], feeds)
+    divided = split_large_channels(model, [found[name] for name in static], feeds)
     quantized = post_training(
         model,
         feeds,
@@ -74,6 +74,7 @@ def quantize_openvino_w8a8(
     name_by_place(quantized, kinds)
     save_model(quantized, final, rounded_by=ROUNDED_BY)
     how = f"{len(static)} with their activations, {len(alone)} by their weights alone"
+    how += f", large channels of {divided} divided" if divided else ""
     return replace(layers, how=how + (f", small columns of {lifted} lifted" if lifted else ""))
 
 
