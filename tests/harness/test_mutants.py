@@ -15,7 +15,7 @@ from tests.harness.mutants.good import EMOJI
 from tests.harness.mutants.mutant import COREML, FUSED, OPENVINO, SPLIT, Mutant, damaged
 from tests.harness.mutants.onnx_graph import edited
 from tests.harness.mutants.outcome import SCHEMES
-from tests.harness.mutants.table import PATH, limits_table, measured, row_from_outcome, rows_of
+from tests.harness.mutants.table import PATH, limits_table, measured, row_from_outcome, rows_of, tail_from_rows
 
 TEXT = PATH.read_text()
 ROWS = rows_of(TEXT)
@@ -107,6 +107,10 @@ def test_the_docs_have_a_row_for_every_mutant_and_no_other():
     for (_, name), cells in ROWS.items():
         assert cells[1] == MUTANTS[name].what
     assert limits_table() in TEXT
+
+
+def test_what_is_said_of_the_rows_has_their_figures():
+    assert TEXT.endswith(tail_from_rows(ROWS))
 
 
 def test_the_time_embedding_that_wrong_t_changes_is_the_one_that_was_exported(emoji_made, tmp_path):

@@ -2,6 +2,9 @@
 
 import numpy as np
 
+MULTIPLIED = "smooth_quant"
+"""In the name of a multiplication of what a layer reads: a bisection reads through it."""
+
 
 def reach_of(values: np.ndarray, axis: int) -> np.ndarray:
     """Return the largest magnitude of each channel at an axis, [channels]."""

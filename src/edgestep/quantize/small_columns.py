@@ -10,8 +10,6 @@ from edgestep.quantize.channels import reach_of
 
 SMALL = 16.0
 """Times smaller than the median of the columns' largest magnitudes. The bundled generator has no such column."""
-NAME = "smooth_quant"
-"""In the name of the multiplication of x: a bisection reads through it."""
 
 
 def column_scales(values: np.ndarray, axis: int) -> np.ndarray | None:

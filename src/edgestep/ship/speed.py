@@ -124,11 +124,11 @@ def _ratios(
         )
 
     ratios = []
+    teacher = teacher_job(timing.source.folder, threads=threads) if timing.has_teacher else None
+    eager = eager_job(timing.source, threads=threads)
     for one in best:
-        if timing.has_teacher:
-            teacher = teacher_job(timing.source.folder, threads=threads)
+        if teacher:
             ratios.append(ratio(f"{one.name} against the {teacher.name}", one, teacher, "teacher", 5, (10, 1)))
-        eager = eager_job(timing.source, threads=threads)
         ratios.append(ratio(f"{one.name} against {eager.name}", one, eager, "eager", 7, (10, 5)))
     for job in jobs:
         if whole := float_counterpart(job, jobs):

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from edgestep.quantize.channels import along, reach_of
+from edgestep.quantize.channels import MULTIPLIED, along, reach_of
 from edgestep.quantize.large_channels import scales
 from edgestep.quantize.onnx.editing import Graph
 from edgestep.quantize.onnx.observed import Feed, channel_reaches
-from edgestep.quantize.small_columns import NAME
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def _divided(graph: Graph, each: _Read, largest: np.ndarray) -> bool:
     for name, weight in weights.items():
         graph.put(name, (weight * along(s, each.weight_axis, weight.ndim)).astype(weight.dtype))
     shape = graph.shapes[each.tensor]
-    name = f"{nodes[0].name}/{NAME}"
+    name = f"{nodes[0].name}/{MULTIPLIED}"
     inverse = graph.put(f"{name}/inverse", along(1 / s, each.axis, len(shape)).astype(np.float32))
     graph.describe(name, each.tensor, shape)
     for node in nodes:

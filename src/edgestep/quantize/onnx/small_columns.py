@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from edgestep.quantize.channels import along
+from edgestep.quantize.channels import MULTIPLIED, along
 from edgestep.quantize.onnx.weights import Initializers, Weight
-from edgestep.quantize.small_columns import NAME, column_scales
+from edgestep.quantize.small_columns import column_scales
 
 
 def lift_small_columns(model: Any, initializers: Initializers, weights: Sequence[Weight]) -> Mapping[str, np.ndarray]:
@@ -40,7 +40,7 @@ def _multiplied(model: Any, weight: Weight, node: Any, scales: np.ndarray) -> An
     """Return what multiplies a layer's input, and let the layer read it."""
     from onnx import helper, numpy_helper
 
-    name = f"{weight.layer}/{NAME}"
+    name = f"{weight.layer}/{MULTIPLIED}"
     shaped = along(scales, 1, len(weight.shape)) if weight.operation == "Conv" else scales
     dtype = helper.tensor_dtype_to_np_dtype(weight.data_type)
     model.graph.initializer.append(numpy_helper.from_array(shaped.astype(dtype), f"{name}/scale"))

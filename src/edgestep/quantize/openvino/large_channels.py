@@ -7,9 +7,9 @@ import numpy as np
 
 from edgestep.quantize.channels import along, reach_of
 from edgestep.quantize.large_channels import scales
+from edgestep.quantize.openvino.in_front import multiply_in_front
 from edgestep.quantize.openvino.segments import CONFIG, Feed, finite
-from edgestep.quantize.openvino.weights import OPERATIONS, Weight, constant_of
-from edgestep.quantize.small_columns import NAME
+from edgestep.quantize.openvino.weights import Weight, constant_of
 
 
 def split_large_channels(model: Any, weights: Sequence[Weight], feeds: Sequence[Feed]) -> int:
@@ -42,18 +42,9 @@ def _reaches(model: Any, ops: Sequence[Any], feeds: Sequence[Feed]) -> Mapping[s
 
 
 def _divided(op: Any, weight: Weight, largest: np.ndarray) -> bool:
-    from openvino import opset13
-
-    if weight.operation != "Convolution":
-        return False
-    old = constant_of(op)
-    values = old.get_data().astype(np.float32)
+    values = constant_of(op).get_data().astype(np.float32)
     s = scales(largest, reach_of(values, weight.axis).astype(np.float64)).astype(np.float32)
     if (s == 1).all():
         return False
-    times = opset13.constant(values * along(s, weight.axis, values.ndim), name=old.get_friendly_name())
-    op.input(OPERATIONS[weight.operation]).replace_source_output(times.output(0))
-    name = f"{weight.layer}/{NAME}"
-    inverse = opset13.constant(along(1 / s, 1, values.ndim), name=f"{name}/inverse")
-    op.input(0).replace_source_output(opset13.multiply(op.input_value(0), inverse, name=name).output(0))
+    multiply_in_front(op, weight, values * along(s, weight.axis, values.ndim), 1 / s)
     return True
