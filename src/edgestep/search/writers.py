@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,9 @@ def _weights_alone(quantize: Callable[..., Any]) -> Callable[..., Any]:
 WRITERS: dict[tuple[str, bool], Writer] = {
     ("onnx", True): Writer(_with_activations(quantize_onnx_w8a8), _modules(onnx_layers)),
     ("onnx", False): Writer(_weights_alone(quantize_onnx_weights), _weights_of_onnx),
-    ("openvino", True): Writer(_with_activations(quantize_openvino_w8a8), _modules(openvino_layers)),
+    ("openvino", True): Writer(
+        _with_activations(partial(quantize_openvino_w8a8, join=False)), _modules(openvino_layers)
+    ),
     ("openvino", False): Writer(_weights_alone(quantize_openvino_weights), _weights_of_openvino),
 }
 """(format, whether activations are quantized too) -> writer."""

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from edgestep.quantize.floats import STAYS_FLOAT, WEIGHTS_STAY_FLOAT, Quantized, StaysFloat, layers_named
+from edgestep.quantize.openvino.joined import join_projections
 from edgestep.quantize.openvino.large_channels import split_large_channels
 from edgestep.quantize.openvino.packages import nncf_package, openvino_package, quiet
 from edgestep.quantize.openvino.saving import ROUNDED_BY, save_model
@@ -42,11 +43,14 @@ def quantize_openvino_w8a8(
     final: Path,
     feeds: Sequence[Mapping[str, np.ndarray]],
     table: Sequence[StaysFloat] = STAYS_FLOAT,
+    *,
+    join: bool = True,
 ) -> Quantized:
     """Write the quantized model to `final` (.xml) and the .bin beside it; return which layers it is.
 
-    `feeds` are what this graph was fed in real drawings; all are used. Raises BadInput where the layers have no module
-    names: nothing would then keep conv_in and conv_out float.
+    `feeds` are what this graph was fed in real drawings; all are used. `join` lets linear layers that read the same be
+    one; without, every layer keeps an operation of its own, to be timed by its name. Raises BadInput where the layers
+    have no module names: nothing would then keep conv_in and conv_out float.
     """
     openvino, nncf = openvino_package(), nncf_package()
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
@@ -71,11 +75,13 @@ def quantize_openvino_w8a8(
     alone = [name for name in layers.layers if name not in static]
     lifted = lift_small_columns(quantized, weights_of(quantized), alone)
     replace_nearest(quantized, weights_of(quantized), dict.fromkeys(alone, WIDTHS["w8"]))
+    joined = join_projections(quantized) if join else 0
     name_by_place(quantized, kinds)
     save_model(quantized, final, rounded_by=ROUNDED_BY)
     how = f"{len(static)} with their activations, {len(alone)} by their weights alone"
     how += f", large channels of {divided} divided" if divided else ""
-    return replace(layers, how=how + (f", small columns of {lifted} lifted" if lifted else ""))
+    how += f", small columns of {lifted} lifted" if lifted else ""
+    return replace(layers, how=how + (f", {joined} joined to others that read the same" if joined else ""))
 
 
 def without_small(layers: Quantized, found: Mapping[str, Any]) -> Quantized:
