@@ -2,6 +2,7 @@
 
     python benchmarks/against_clients.py --rounds 20 --calls 5
     python benchmarks/against_clients.py build/demo/artifacts/emoji-onnx-w8a8-fused
+    python benchmarks/against_clients.py --isa AVX2
 
 Ours, where none is given: the fused form in float32 and in w8a8, ONNX and OpenVINO.
 
@@ -12,6 +13,10 @@ where the CPU has it) and once held to float32. Each client lives in a
 process of its own, with the same number of threads; only one works at any time, and they take turns. Their pictures of
 the same prompt and noise are compared with PyTorch's first: what draws something else is not timed. The ratio is that
 of the medians over the rounds, with its 95 % bootstrap interval.
+
+`--isa AVX2` stands in for a processor without VNNI and bfloat16: oneDNN, which computes nearly everything in OpenVINO,
+is held to those instructions, activations are not rounded as they come, and nothing computes in bfloat16. What is not
+oneDNN's (reductions, some linear layers, all of ONNX Runtime) still uses what the processor has.
 """
 
 import argparse
@@ -44,6 +49,8 @@ from edgestep.ship.calibration import calibration_from_prompts
 
 AGREE_DB = 25.0
 """Pictures below this are of something else. INT8 and bfloat16 have their own gates, in `edgestep parity`."""
+FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
+"""OpenVINO's properties without bfloat16."""
 OURS = ("onnx", "openvino")
 """The formats of which the fused form is made, in float32 and w8a8, where no artifact is given."""
 WIDTH = 140
@@ -54,6 +61,8 @@ def main() -> int:
     """Make what is missing, compare the pictures, time, print the table."""
     given = _arguments()
     told = Console(stderr=True)
+    if given.isa:
+        os.environ["ONEDNN_MAX_CPU_ISA"] = given.isa
     # The workers import client_runners from here.
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     with tempfile.TemporaryDirectory(prefix="edgestep-clients-") as scratch:
@@ -68,7 +77,8 @@ def main() -> int:
             return 2
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     console.print(table)
-    console.print(f"{given.rounds} rounds of {given.calls} calls, {given.threads} threads each, {given.prompt!r}")
+    held = f", oneDNN held to {given.isa}" if given.isa else ""
+    console.print(f"{given.rounds} rounds of {given.calls} calls, {given.threads} threads each, {given.prompt!r}{held}")
     return 0
 
 
@@ -77,9 +87,10 @@ def _jobs(given: argparse.Namespace, scratch: Path, told: Console) -> list[Job]:
     checkpoint = open_checkpoint(checkpoint_folder(given.checkpoint))
     ours = [(read_artifact(folder).name, folder) for folder in given.artifacts]
     ours = ours or _ours(checkpoint, given.folder or scratch, told)
+    without = {"without_vnni": True} if given.isa else {}
     _, genai = _exported(checkpoint, "openvino", "split", given.folder or scratch)
     optimum = _optimum_exported(checkpoint.folder, (given.folder or scratch) / "optimum", told)
-    clients = [(name, "EdgestepRunner", folder, {}) for name, folder in ours]
+    clients = [(name, "EdgestepRunner", folder, without) for name, folder in ours]
     clients += [
         ("PyTorch diffusers", "DiffusersRunner", checkpoint.folder, {}),
         ("optimum", "OptimumRunner", optimum, {}),
@@ -89,10 +100,9 @@ def _jobs(given: argparse.Namespace, scratch: Path, told: Console) -> list[Job]:
     folders = {"on ours": genai} | ({"on optimum-intel's": given.optimum_intel} if given.optimum_intel else {})
     for whose, folder in folders.items():
         size = {"size": contract.image_size}
-        clients += [
-            (f"openvino_genai {whose}", "GenaiRunner", folder, size),
-            (f"openvino_genai {whose}, float32", "GenaiRunner", folder, {**size, "INFERENCE_PRECISION_HINT": "f32"}),
-        ]
+        as_it_comes = [] if given.isa else [(f"openvino_genai {whose}", "GenaiRunner", folder, size)]
+        in_float32 = (f"openvino_genai {whose}, float32", "GenaiRunner", folder, {**size, **FLOAT32})
+        clients += [*as_it_comes, in_float32]
     noise = scratch / "noise.npy"
     np.save(noise, noise_numbered(0, contract.latent_shape))
     common = {"threads": given.threads, "prompt": given.prompt, "noise": str(noise)}
@@ -200,6 +210,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--prompt", default="noto grinning face", help="what is drawn")
     parser.add_argument("--threads", type=int, default=2, help="the same for each client")
+    parser.add_argument("--isa", choices=("AVX2", "AVX2_VNNI", "AVX512_CORE"), help="what oneDNN may use at most")
     parser.add_argument("--rounds", type=int, default=20, help="turns of each client")
     parser.add_argument("--calls", type=int, default=5, help="pictures in each turn")
     return parser.parse_args()

@@ -20,6 +20,7 @@ from edgestep.quantize.floats import STAYS_FLOAT, WEIGHTS_STAY_FLOAT, Quantized,
 from edgestep.quantize.openvino.joined import join_projections
 from edgestep.quantize.openvino.large_channels import split_large_channels
 from edgestep.quantize.openvino.packages import nncf_package, openvino_package, quiet
+from edgestep.quantize.openvino.picture_blocks import compute_in_blocks
 from edgestep.quantize.openvino.saving import ROUNDED_BY, save_model
 from edgestep.quantize.openvino.small_columns import lift_small_columns
 from edgestep.quantize.openvino.weight_only import replace_nearest
@@ -76,6 +77,7 @@ def quantize_openvino_w8a8(
     lifted = lift_small_columns(quantized, weights_of(quantized), alone)
     replace_nearest(quantized, weights_of(quantized), dict.fromkeys(alone, WIDTHS["w8"]))
     joined = join_projections(quantized) if join else 0
+    compute_in_blocks(quantized)
     name_by_place(quantized, kinds)
     save_model(quantized, final, rounded_by=ROUNDED_BY)
     how = f"{len(static)} with their activations, {len(alone)} by their weights alone"

@@ -1,0 +1,56 @@
+"""The last convolution in blocks of 2 x 2 pixels: the same sums."""
+
+from typing import Any
+
+import numpy as np
+import openvino
+import pytest
+from openvino import opset13
+
+from edgestep.quantize.openvino.picture_blocks import compute_in_blocks
+from tests.quantize.conftest import sqnr
+
+made_of: Any = openvino.Model  # its stub takes no arguments
+F32 = {"INFERENCE_PRECISION_HINT": "f32"}
+
+
+def network(outputs: int = 3, size: tuple[int, int] = (10, 6), kernel: int = 3, stride: int = 1, pad: int = 1) -> Any:
+    random = np.random.default_rng(0)
+    x = opset13.parameter([2, 16, *size], np.float32, "x")
+    weight = random.standard_normal((outputs, 16, kernel, kernel)).astype(np.float32) / 12
+    given = ([stride, stride], [pad, pad], [pad, pad], [1, 1])
+    y = opset13.convolution(x, opset13.constant(weight), *given, name="vae.conv_out/Conv")
+    bias = random.standard_normal((1, outputs, 1, 1)).astype(np.float32)
+    return made_of([opset13.add(y, opset13.constant(bias), name="sample")], [x], "made")
+
+
+def drawn(model: Any) -> np.ndarray:
+    x = np.random.default_rng(1).standard_normal(model.input(0).shape).astype(np.float32)
+    return np.array(openvino.Core().compile_model(model, "CPU", F32)([x])[0])
+
+
+@pytest.mark.parametrize("outputs", [1, 3, 4])
+def test_the_picture_stays(outputs):
+    model = network(outputs)
+    assert compute_in_blocks(model) == 1
+    (convolution,) = (op for op in model.get_ordered_ops() if op.get_type_name() == "Convolution")
+    assert list(convolution.get_output_shape(0)) == [2, 4 * outputs, 5, 3]
+    assert list(model.output(0).shape) == [2, outputs, 10, 6]
+    assert sqnr(drawn(network(outputs)), drawn(model)) > 120
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"outputs": 5}, {"size": (9, 6)}, {"size": (6, 9)}, {"kernel": 1, "pad": 0}, {"pad": 0}, {"stride": 2}],
+)
+def test_others_are_left(other):
+    model = network(**other)
+    names = [op.get_friendly_name() for op in model.get_ordered_ops()]
+    assert compute_in_blocks(model) == 0
+    assert [op.get_friendly_name() for op in model.get_ordered_ops()] == names
+
+
+def test_any_size_is_left():
+    model = network()
+    model.reshape({0: openvino.PartialShape([2, 16, -1, -1])})
+    assert compute_in_blocks(model) == 0
