@@ -140,10 +140,11 @@ def test_other_heads_are_other_layers():
 
 def test_what_is_not_plain_is_left():
     assert join_projections(to_itself(4, 16, 32, batch=2)) == 0
-    shared = to_itself(4, 16, 32)
-    v = next(op for op in shared.get_ordered_ops() if op.get_friendly_name() == "net.attn1.to_v/MatMul")
-    shared.add_results([opset13.result(v)])
-    assert join_projections(shared) == 1  # q and k
+    for biased, output in ((False, "MatMul"), (True, "Add")):
+        shared = to_itself(4, 16, 32, biased=biased)
+        v = next(op for op in shared.get_ordered_ops() if op.get_friendly_name() == f"net.attn1.to_v/{output}")
+        shared.add_results([opset13.result(v)])
+        assert join_projections(shared) == 1  # q and k
     turned = to_itself(4, 16, 16)
     order = next(op for op in turned.get_ordered_ops() if op.get_type_name() == "Transpose")
     order.input(1).replace_source_output(i64(0, 2, 3, 1).output(0))

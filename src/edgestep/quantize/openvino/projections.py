@@ -91,8 +91,9 @@ def _layer(port: Any) -> tuple[Any, Any] | None:
     op, bias = port.get_node(), None
     if op.get_type_name() == "Add" and op.input_value(1).get_node().get_type_name() == "Constant":
         op, bias = op.input_value(0).get_node(), op
-    computed = op.get_type_name() == "MatMul" and op.get_input_partial_shape(1).rank.get_length() == 2
-    return (op, bias) if computed and _only_reader(op) is not None else None
+    computed = op.get_type_name() == "MatMul" and op.get_input_partial_shape(1).rank == 2
+    shared = any(_only_reader(one) is None for one in (op, bias) if one is not None)
+    return (op, bias) if computed and not shared else None
 
 
 def _parts_heads(port: Any, between: list[Any], order: tuple[int, ...]) -> bool:
