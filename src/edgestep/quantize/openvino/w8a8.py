@@ -23,6 +23,7 @@ from edgestep.quantize.openvino.packages import nncf_package, openvino_package, 
 from edgestep.quantize.openvino.picture_blocks import compute_in_blocks
 from edgestep.quantize.openvino.saving import ROUNDED_BY, save_model
 from edgestep.quantize.openvino.small_columns import lift_small_columns
+from edgestep.quantize.openvino.small_products import widen_small_products
 from edgestep.quantize.openvino.weight_only import replace_nearest
 from edgestep.quantize.openvino.weights import weights_of
 from edgestep.quantize.widths import WIDTHS
@@ -77,6 +78,7 @@ def quantize_openvino_w8a8(
     lifted = lift_small_columns(quantized, weights_of(quantized), alone)
     replace_nearest(quantized, weights_of(quantized), dict.fromkeys(alone, WIDTHS["w8"]))
     joined = join_projections(quantized) if join else 0
+    widen_small_products(quantized)
     compute_in_blocks(quantized)
     name_by_place(quantized, kinds)
     save_model(quantized, final, rounded_by=ROUNDED_BY)
