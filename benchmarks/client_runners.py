@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgestep.artifact import MANIFEST, read_artifact
-
-ROUNDED = "DYNAMIC_QUANTIZATION_GROUP_SIZE"
-"""OpenVINO's property, kept in a graph: how many activations of a linear layer are rounded with one scale."""
+from edgestep.quantize.openvino.saving import DYNAMIC_QUANTIZATION
 
 
 class ClientRunner(ABC):
@@ -86,10 +84,11 @@ class EdgestepRunner(ClientRunner):
 def _unrounded(source: Path, folder: Path) -> Path:
     """Copy an artifact whose OpenVINO graphs round no activations as they come: without VNNI the plugin does not."""
     shutil.copytree(source, folder)
+    kept = rf'(?<=<{DYNAMIC_QUANTIZATION[-1]} value=")\d+'
     for graph in folder.rglob("*.xml"):
-        text = graph.read_text("utf-8")
         # As many digits as there were: the sizes of files are checked on opening.
-        graph.write_text(re.sub(rf'(?<=<{ROUNDED} value=")\d+', lambda found: "0" * len(found[0]), text), "utf-8")
+        text = re.sub(kept, lambda found: "0" * len(found[0]), graph.read_text("utf-8"))
+        graph.write_text(text, "utf-8")
     return folder
 
 

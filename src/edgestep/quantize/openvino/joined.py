@@ -12,20 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from edgestep.quantize.openvino.packing import packed_int8
 from edgestep.quantize.openvino.projections import Projection, projections_of
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """A projection, its weight int8 [inputs, outputs], and the float32 scales [1, outputs] with `factor` among them.
-
-    `factor` is what its output is multiplied by on the way to the attention.
-    """
+    """A projection, its weight int8 [inputs, outputs], and the float32 scales [1, outputs], times its factor."""
 
     projection: Projection
     integers: np.ndarray
     scales: np.ndarray
-    factor: np.float32
 
     @property
     def name(self) -> str:
@@ -39,7 +36,7 @@ class _Layer:
 
     @property
     def bias(self) -> np.ndarray:
-        return self.projection.bias.input_value(1).get_node().get_data().reshape(-1) * self.factor
+        return self.projection.bias.input_value(1).get_node().get_data().reshape(-1) * self.projection.factor
 
 
 def join_projections(model: Any) -> int:
@@ -58,19 +55,12 @@ def join_projections(model: Any) -> int:
 
 def _layer(projection: Projection) -> _Layer | None:
     """Return None for a layer whose weight is another."""
-    scaled = projection.linear.input_value(1).get_node()
-    if scaled.get_type_name() != "Multiply" or any(projection.linear.get_attributes().values()):
+    packed = packed_int8(projection.linear)
+    if packed is None or any(projection.linear.get_attributes().values()):
         return None
-    widened, scales = (scaled.input_value(i).get_node() for i in (0, 1))
-    if widened.get_type_name() != "Convert" or scales.get_type_name() != "Constant":
-        return None
-    integers = widened.input_value(0).get_node()
-    if integers.get_type_name() != "Constant" or integers.get_element_type().to_string() != "i8":
-        return None
-    if list(scales.get_output_shape(0)) != [1, integers.get_output_shape(0)[1]]:
-        return None
-    factor = np.prod(projection.scales, dtype=np.float32)
-    return _Layer(projection, integers.get_data(), scales.get_data() * factor, factor)
+    integers, scales = packed.integers.get_data(), packed.scales.get_data()
+    is_plain = scales.shape == (1, integers.shape[1])
+    return _Layer(projection, integers, scales * projection.factor) if is_plain else None
 
 
 def _joined(group: Sequence[_Layer]) -> int:

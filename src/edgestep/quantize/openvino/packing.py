@@ -4,6 +4,7 @@ int8, int4      Constant -> Convert -> Multiply(scale) [-> Reshape]
 2, 3, 6 bits    Constant, unsigned -> Convert -> Subtract(2^(bits-1)) -> Multiply(scale) [-> Reshape]
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,28 @@ def unpacked(weight: Weight, made: Rounded, width: Width, prefix: str) -> Any:
         lies = opset13.constant(np.array(weight.lies, np.int64), name=f"lies_{weight.lies}")
         value = opset13.reshape(value, lies, special_zero=False, name=f"{prefix}r")
     return value.output(0)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What unpacks a weight: Constant `integers` -> Convert `floats` -> Multiply `scaled`, by the Constant `scales`."""
+
+    integers: Any
+    floats: Any
+    scaled: Any
+    scales: Any
+
+
+def packed_int8(op: Any) -> Packed | None:
+    """Return what a MatMul's int8 weight is unpacked by, None for another weight."""
+    scaled = op.input_value(1).get_node()
+    if scaled.get_type_name() != "Multiply":
+        return None
+    floats, scales = (scaled.input_value(i).get_node() for i in (0, 1))
+    if floats.get_type_name() != "Convert" or floats.get_input_element_type(0).to_string() != SIGNED[8]:
+        return None
+    packed = Packed(floats.input_value(0).get_node(), floats, scaled, scales)
+    return packed if {packed.integers.get_type_name(), scales.get_type_name()} == {"Constant"} else None
 
 
 def _stored(integers: np.ndarray, bits: int, name: str) -> Any:

@@ -17,8 +17,8 @@ class Projection:
     """A linear layer and the operand of an attention's product that its output becomes, one batch of heads.
 
     `linear` is the MatMul, `bias` the Add behind it or None. `reader` is the product and `operand` the number of its
-    input; that has the shape [B, heads, tokens, width], or the last two changed where `tokens_last`. `scales` are the
-    numbers by which it is multiplied on the way, in order.
+    input; that has the shape [B, heads, tokens, width], or the last two changed where `tokens_last`. `factor` is what
+    it is multiplied by on the way.
     """
 
     linear: Any
@@ -26,7 +26,7 @@ class Projection:
     reader: Any
     operand: int
     tokens_last: bool
-    scales: tuple[np.ndarray, ...]
+    factor: np.float32
 
     @property
     def heads(self) -> tuple[int, int]:
@@ -69,7 +69,7 @@ def _scores(port: Any) -> Any:
 
 
 def _projection(reader: Any, operand: int, tokens_last: bool) -> Projection | None:
-    port, between, scales = reader.input_value(operand), [], []
+    port, between, factors = reader.input_value(operand), [], []
     while (layer := _layer(port)) is None:
         op = port.get_node()
         kind, factor = op.get_type_name(), _number(op)
@@ -78,12 +78,12 @@ def _projection(reader: Any, operand: int, tokens_last: bool) -> Projection | No
         if _only_reader(op) is None or op.get_output_partial_shape(0).is_dynamic:
             return None
         if factor is not None:
-            scales.append(factor)
+            factors.append(factor)
         between.append(op)
         port = op.input_value(0)
     if not _parts_heads(port, between, TOKENS_LAST if tokens_last else HEADS_APART):
         return None
-    return Projection(*layer, reader, operand, tokens_last, tuple(reversed(scales)))
+    return Projection(*layer, reader, operand, tokens_last, np.prod(factors, dtype=np.float32))
 
 
 def _layer(port: Any) -> tuple[Any, Any] | None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from edgestep.quantize.openvino.packing import packed_int8
+
 MOST_PRODUCTS = 1 << 19
 """Multiplications of one run: 64 x 64 x 128, 32 x 128 x 128. Twice as many are as fast either way on one thread."""
 
@@ -23,15 +25,12 @@ def widen_small_products(model: Any) -> int:
 def _widened(op: Any) -> bool:
     from openvino import opset13
 
-    scaled = op.input_value(1).get_node()
-    floats = scaled.input_value(0).get_node() if scaled.get_type_name() == "Multiply" else scaled
-    if floats.get_type_name() != "Convert" or floats.get_input_element_type(0).to_string() != "i8":
+    packed = packed_int8(op)
+    if packed is None or op.get_output_partial_shape(0).is_dynamic or _products(op) > MOST_PRODUCTS:
         return False
-    if op.get_output_partial_shape(0).is_dynamic or _products(op) > MOST_PRODUCTS:
-        return False
-    name = floats.get_friendly_name()
-    halves = opset13.convert(floats.input_value(0), "f16", name=f"{name}/half")
-    scaled.input(0).replace_source_output(opset13.convert(halves, "f32", name=name).output(0))
+    name = packed.floats.get_friendly_name()
+    halves = opset13.convert(packed.integers, "f16", name=f"{name}/half")
+    packed.scaled.input(0).replace_source_output(opset13.convert(halves, "f32", name=name).output(0))
     return True
 
 
