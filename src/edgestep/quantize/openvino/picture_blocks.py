@@ -2,11 +2,14 @@
 
 A CPU computes 8 or 16 outputs of a convolution together, whether there are so many or not: a decoder's last, with 3,
 takes as long as with 16. The bundled generator's took 91 us of 4.5 ms, and takes 48 like this; the sums are the same.
+Its bias is added to the blocks, too: to a picture of 3 channels it took another 45 us, with what turns it into a uint8.
 """
 
 from typing import Any
 
 import numpy as np
+
+from edgestep.quantize.openvino.biases import bias_behind, with_bias_of_blocks
 
 MOST_OUTPUTS = 4
 """4 x 4 are 16, the numbers of a register."""
@@ -26,8 +29,11 @@ def _rewritten(op: Any) -> bool:
     name = op.get_friendly_name()
     weight = opset13.constant(_of_blocks(kernel.get_data()), name=f"{kernel.get_friendly_name()}/blocks")
     blocks = opset13.convolution(op.input_value(0), weight, [2, 2], [1, 1], [1, 1], [1, 1], name=f"{name}/blocks")
-    readers = op.output(0).get_target_inputs()
-    pixels = opset13.depth_to_space(blocks, "blocks_first", 2, name=name)
+    add = bias_behind(op)
+    last = op if add is None else add
+    blocks = blocks if add is None else with_bias_of_blocks(blocks, add)
+    readers = last.output(0).get_target_inputs()
+    pixels = opset13.depth_to_space(blocks, "blocks_first", 2, name=last.get_friendly_name())
     for reader in readers:
         reader.replace_source_output(pixels.output(0))
     return True

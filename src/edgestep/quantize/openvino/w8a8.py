@@ -19,6 +19,7 @@ import numpy as np
 from edgestep.quantize.floats import STAYS_FLOAT, WEIGHTS_STAY_FLOAT, Quantized, StaysFloat, layers_named
 from edgestep.quantize.openvino.joined import join_projections
 from edgestep.quantize.openvino.large_channels import split_large_channels
+from edgestep.quantize.openvino.narrow_upsampling import compute_before_upsampling
 from edgestep.quantize.openvino.packages import nncf_package, openvino_package, quiet
 from edgestep.quantize.openvino.picture_blocks import compute_in_blocks
 from edgestep.quantize.openvino.saving import ROUNDED_BY, save_model
@@ -59,6 +60,7 @@ def quantize_openvino_w8a8(
 
     model = openvino.Core().read_model(source)
     kinds = {op.get_friendly_name(): op.get_type_name() for op in model.get_ordered_ops()}
+    compute_before_upsampling(model)
     found = weights_of(model)
     convolutions = (name for name, kind in kinds.items() if kind == STATIC)
     names = dict.fromkeys([*convolutions, *found])
