@@ -19,8 +19,11 @@ from tests.harness.mutants.table import PATH, limits_table, measured, row_from_o
 
 TEXT = PATH.read_text()
 ROWS = rows_of(TEXT)
-CAUGHT_BY, FIGURES, LOOSER = 5, (2, 3), (6, 7)
+CAUGHT_BY, X0, IMAGE, LOOSER = 5, 2, 3, (6, 7)
 """Cells of a row."""
+SINGLE_VALUES = 80.0
+"""dB of a picture: above, fewer than 8 of its 12,288 values differ, by one, as the last bit of a processor's sums has
+it: 89.0 on one, equal pictures on another."""
 
 QUICK = {
     SPLIT: (
@@ -74,8 +77,8 @@ def test_a_mutant_is_caught_by_the_gates_that_the_docs_name(emoji_made, form, na
     row = [cell.strip() for cell in row_from_outcome(name, outcome).strip("|").split("|")]
     told = ROWS[form, name]
     assert [row[i] for i in (CAUGHT_BY, *LOOSER)] == [told[i] for i in (CAUGHT_BY, *LOOSER)]
-    for i in FIGURES:
-        assert _near(row[i], told[i]), (row, told)
+    assert _near(row[X0], told[X0]), (row, told)
+    assert _near(row[IMAGE], told[IMAGE], most=SINGLE_VALUES), (row, told)
     assert outcome.verdict == ("failed" if outcome.failed["fp32"] else "passed")
     k_e = (1 - alpha_bar(TIMESTEP)) ** 0.5
     for scheme in SCHEMES:
@@ -135,9 +138,9 @@ def test_alpha_bar_is_the_contract_s(emoji_made):
     assert math.isclose(contract.k_e, (1 - alpha_bar(TIMESTEP)) ** 0.5, rel_tol=1e-5)
 
 
-def _near(figure: str, told: str) -> bool:
-    """Whether two figures in dB agree: to 0.5 dB where a fault dominates, to 6 where rounding does."""
+def _near(figure: str, told: str, most: float = math.inf) -> bool:
+    """Whether two figures in dB agree: to 0.5 where a fault dominates, to 6 where rounding does; `most` is the most."""
     if figure == told:
         return True
-    one, other = (float(text.replace("\N{MINUS SIGN}", "-")) for text in (figure, told))
+    one, other = (min(float(text.replace("\N{MINUS SIGN}", "-")), most) for text in (figure, told))
     return abs(one - other) <= (0.5 if other < 70 else 6)
