@@ -11,7 +11,7 @@ def bias_behind(convolution: Any) -> Any | None:
     if len(readers) != 1:
         return None
     add = next(iter(readers)).get_node()
-    if add.get_type_name() != "Add" or add.input_value(0).get_node() != convolution:
+    if add.get_type_name() != "Add":
         return None
     bias = add.input_value(1).get_node()
     channels = convolution.get_output_partial_shape(0)[1]
