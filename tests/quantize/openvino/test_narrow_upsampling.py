@@ -42,9 +42,10 @@ def drawn(model: Any) -> np.ndarray:
     return np.array(openvino.Core().compile_model(model, "CPU", F32)([x])[0])
 
 
+@pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("size", [(8, 8), (8, 9), (13, 7)])
-def test_the_same_is_computed_at_the_size_of_the_small_picture(size):
-    model = network(size=size)
+def test_the_same_is_computed_at_the_size_of_the_small_picture(size, bias):
+    model = network(size=size, bias=bias)
     assert compute_before_upsampling(model) == 1
     kinds = [op.get_type_name() for op in model.get_ordered_ops()]
     assert "Interpolate" not in kinds
@@ -53,7 +54,7 @@ def test_the_same_is_computed_at_the_size_of_the_small_picture(size):
     assert convolution.input_value(1).get_node().get_friendly_name() == "net.weight"
     assert list(convolution.input_value(1).get_shape()) == [20, 6, 2, 2]
     assert list(model.output(0).shape) == [2, 5, 2 * size[0], 2 * size[1]]
-    assert sqnr(drawn(network(size=size)), drawn(model)) > 120
+    assert sqnr(drawn(network(size=size, bias=bias)), drawn(model)) > 120
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,6 @@ def test_the_same_is_computed_at_the_size_of_the_small_picture(size):
         {"factor": 3},
         {"mode": "linear_onnx"},
         {"nearest": "ceil"},
-        {"bias": False},
     ],
 )
 def test_others_are_left(other):

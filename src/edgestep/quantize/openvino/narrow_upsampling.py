@@ -37,21 +37,29 @@ def compute_before_upsampling(model: Any) -> int:
 def _rewritten(op: Any) -> bool:
     from openvino import opset13
 
-    add = bias_behind(op)
-    if add is None or not _is_plain(op) or not _is_doubling(op.input_value(0).get_node()):
+    if not _is_plain(op) or not _is_doubling(op.input_value(0).get_node()):
         return False
-    name, weight = op.get_friendly_name(), op.input_value(1).get_node()
+    name, weight, add = op.get_friendly_name(), op.input_value(1).get_node(), bias_behind(op)
     small = op.input_value(0).get_node().input_value(0)
     four = opset13.constant(_of_blocks(weight.get_data()), name=weight.get_friendly_name())
     op.set_friendly_name(f"{name}/of_upsampled")
     blocks = opset13.convolution(small, four, [1, 1], [1, 1], [1, 1], [1, 1], name=name)
-    pixels = opset13.depth_to_space(with_bias_of_blocks(blocks, add), "blocks_first", 2, name=f"{name}/pixels")
+    blocks = blocks if add is None else with_bias_of_blocks(blocks, add)
+    last = f"{name}/picture" if add is None else add.get_friendly_name()
+    _put_in_order(blocks, op if add is None else add, last)
+    return True
+
+
+def _put_in_order(blocks: Any, replaced: Any, name: str) -> None:
+    """Let what reads `replaced` read the pixels of the `blocks`, without the first and last of each line and column."""
+    from openvino import opset13
+
+    readers = replaced.output(0).get_target_inputs()
+    pixels = opset13.depth_to_space(blocks, "blocks_first", 2, name=f"{name}/pixels")
     ends = (opset13.constant(np.array(values, np.int64)) for values in ([1, 1], [-1, -1], [1, 1], [2, 3]))
-    readers = add.output(0).get_target_inputs()
-    cut = opset13.slice(pixels, *ends, name=add.get_friendly_name())
+    cut = opset13.slice(pixels, *ends, name=name)
     for reader in readers:
         reader.replace_source_output(cut.output(0))
-    return True
 
 
 def _is_plain(op: Any) -> bool:
