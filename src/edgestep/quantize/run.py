@@ -34,7 +34,7 @@ from edgestep.quantize.keep_fp32 import check_known, rows_from_names
 from edgestep.quantize.quantizers import QUANTIZERS, Options, Quantizer
 from edgestep.quantize.schemes import SCHEMES, scheme_for
 
-REVISION = 11
+REVISION = 12
 """Part of every key: raise it when what quantize writes changes, so that artifacts made before are not reused."""
 
 

@@ -9,9 +9,9 @@ from openvino import opset13
 
 from edgestep.quantize.openvino.picture_blocks import compute_in_blocks
 from tests.quantize.conftest import sqnr
+from tests.quantize.openvino.blocks import drawn, is_left
 
 made_of: Any = openvino.Model  # its stub takes no arguments
-F32 = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 def network(
@@ -32,11 +32,6 @@ def network(
     values = opset13.constant(random.standard_normal((1, outputs, 1, 1)).astype(np.float32))
     plus = opset13.add(y, values if bias else y, name="sample")
     return made_of([opset13.subtract(plus, y)] if read_twice else [plus], [x], "made")
-
-
-def drawn(model: Any) -> np.ndarray:
-    x = np.random.default_rng(1).standard_normal(model.input(0).shape).astype(np.float32)
-    return np.array(openvino.Core().compile_model(model, "CPU", F32)([x])[0])
 
 
 @pytest.mark.parametrize("outputs", [1, 3, 4])
@@ -70,10 +65,7 @@ def test_what_is_no_bias_stays_behind_the_pixels(form):
     [{"outputs": 5}, {"size": (9, 6)}, {"size": (6, 9)}, {"kernel": 1, "pad": 0}, {"pad": 0}, {"stride": 2}],
 )
 def test_others_are_left(other):
-    model = network(**other)
-    names = [op.get_friendly_name() for op in model.get_ordered_ops()]
-    assert compute_in_blocks(model) == 0
-    assert [op.get_friendly_name() for op in model.get_ordered_ops()] == names
+    assert is_left(compute_in_blocks, network(**other))
 
 
 def test_any_size_is_left():

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from edgestep.quantize.openvino.biases import bias_behind, with_bias_of_blocks
+from edgestep.quantize.openvino.pixel_blocks import keeps_size, replace_by_blocks
 
 WIDE = 128
 """Input channels from which on the export decides, by the size of the picture."""
 SMALLEST = 8 * 8
-"""Pixels before upsampling: 128 channels at 4 x 4 take as long either way."""
+"""Pixels before upsampling: at 4 x 4 a layer of 128 channels took as long either way."""
 SEEN = np.array([[[1, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 1]]], np.float64)
 """[place, pixel of a window, tap] along one axis: which taps fall onto which pixel. The blocks start one output early,
 which is then cut off: the place 0 is the second output of a pixel, 1 the first of the next."""
@@ -37,39 +37,15 @@ def compute_before_upsampling(model: Any) -> int:
 def _rewritten(op: Any) -> bool:
     from openvino import opset13
 
-    if not _is_plain(op) or not _is_doubling(op.input_value(0).get_node()):
+    if not keeps_size(op) or op.get_input_shape(1)[1] >= WIDE or not _is_doubling(op.input_value(0).get_node()):
         return False
-    name, weight, add = op.get_friendly_name(), op.input_value(1).get_node(), bias_behind(op)
+    name, weight = op.get_friendly_name(), op.input_value(1).get_node()
     small = op.input_value(0).get_node().input_value(0)
     four = opset13.constant(_of_blocks(weight.get_data()), name=weight.get_friendly_name())
     op.set_friendly_name(f"{name}/of_upsampled")
     blocks = opset13.convolution(small, four, [1, 1], [1, 1], [1, 1], [1, 1], name=name)
-    blocks = blocks if add is None else with_bias_of_blocks(blocks, add)
-    last = f"{name}/picture" if add is None else add.get_friendly_name()
-    _put_in_order(blocks, op if add is None else add, last)
+    replace_by_blocks(op, blocks, begun_early=True)
     return True
-
-
-def _put_in_order(blocks: Any, replaced: Any, name: str) -> None:
-    """Let what reads `replaced` read the pixels of the `blocks`, without the first and last of each line and column."""
-    from openvino import opset13
-
-    readers = replaced.output(0).get_target_inputs()
-    pixels = opset13.depth_to_space(blocks, "blocks_first", 2, name=f"{name}/pixels")
-    ends = (opset13.constant(np.array(values, np.int64)) for values in ([1, 1], [-1, -1], [1, 1], [2, 3]))
-    cut = opset13.slice(pixels, *ends, name=name)
-    for reader in readers:
-        reader.replace_source_output(cut.output(0))
-
-
-def _is_plain(op: Any) -> bool:
-    """Tell whether it is 3 x 3, narrow, of a float Constant, and gives as many pixels as it reads."""
-    weight = op.input_value(1).get_node()
-    if weight.get_type_name() != "Constant" or op.get_output_partial_shape(0).is_dynamic:
-        return False
-    shape = list(weight.get_output_shape(0))
-    ones = all(list(op.get_attributes()[key]) == [1, 1] for key in ("strides", "dilations", "pads_begin", "pads_end"))
-    return ones and shape[2:] == [3, 3] and shape[1] < WIDE
 
 
 def _is_doubling(op: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgestep.quantize.openvino.biases import bias_behind, with_bias_of_blocks
+from edgestep.quantize.openvino.pixel_blocks import keeps_size, replace_by_blocks
 
 MOST_OUTPUTS = 4
 """4 x 4 are 16, the numbers of a register."""
@@ -23,28 +23,19 @@ def compute_in_blocks(model: Any) -> int:
 def _rewritten(op: Any) -> bool:
     from openvino import opset13
 
-    kernel = op.input_value(1).get_node()
-    if kernel.get_type_name() != "Constant" or not _keeps_size(op, kernel.get_output_shape(0)):
+    if not keeps_size(op) or not _is_picture(op):
         return False
-    name = op.get_friendly_name()
+    name, kernel = op.get_friendly_name(), op.input_value(1).get_node()
     weight = opset13.constant(_of_blocks(kernel.get_data()), name=f"{kernel.get_friendly_name()}/blocks")
     blocks = opset13.convolution(op.input_value(0), weight, [2, 2], [1, 1], [1, 1], [1, 1], name=f"{name}/blocks")
-    add = bias_behind(op)
-    last = op if add is None else add
-    blocks = blocks if add is None else with_bias_of_blocks(blocks, add)
-    readers = last.output(0).get_target_inputs()
-    pixels = opset13.depth_to_space(blocks, "blocks_first", 2, name=last.get_friendly_name())
-    for reader in readers:
-        reader.replace_source_output(pixels.output(0))
+    replace_by_blocks(op, blocks)
     return True
 
 
-def _keeps_size(op: Any, kernel: list[int]) -> bool:
-    """Tell whether it is 3 x 3, of few outputs, and gives as many pixels as it reads, an even number each way."""
-    ones = {key: list(op.get_attributes()[key]) for key in ("strides", "dilations", "pads_begin", "pads_end")}
-    plain = all(values == [1, 1] for values in ones.values()) and op.get_output_partial_shape(0).is_static
-    few = kernel[0] <= MOST_OUTPUTS and list(kernel[2:]) == [3, 3]
-    return plain and few and not any(size % 2 for size in op.get_output_shape(0)[2:])
+def _is_picture(op: Any) -> bool:
+    """Tell whether it gives few channels, and an even number of pixels each way."""
+    _, channels, *size = op.get_output_shape(0)
+    return channels <= MOST_OUTPUTS and not any(pixels % 2 for pixels in size)
 
 
 def _of_blocks(weight: np.ndarray) -> np.ndarray:
